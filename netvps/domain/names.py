@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from netvps.domain.checks import shown
 from netvps.errors import InvalidInput
@@ -63,9 +64,16 @@ class SessionName:
         return cls(owner if dot else default_owner, name)
 
 
+SNAPSHOTS_LOGIN: Final = ".snapshots"
+"""In place of an account in a login: it asks for the session's snapshots, and nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class SshLogin:
-    """The user name in an SSH login: NAME[.OWNER][+UNIXUSER]. It has no colon, because scp splits there."""
+    """The user name in an SSH login: NAME[.OWNER][+UNIXUSER]. It has no colon, because scp splits there.
+
+    SNAPSHOTS_LOGIN in place of UNIXUSER, which no account can have as its name, asks for the snapshots alone.
+    """
 
     session: str
     owner: str | None
@@ -75,7 +83,7 @@ class SshLogin:
     def parse(cls, text: str) -> SshLogin:
         """Reads a login. Raises InvalidInput."""
         target, plus, unix_user = text.partition("+")
-        if plus:
+        if plus and unix_user != SNAPSHOTS_LOGIN:
             check_unix_user(unix_user)
         name, dot, owner = target.partition(".")
         check_label(name, "user", SESSION_NAME_MAX)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from netvps.domain.names import SshLogin
     from netvps.domain.tunnel import AgentConfig, DialTarget
@@ -53,6 +54,22 @@ class SessionDialer(Protocol):
 
     async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
         """The sessions whose agents are not connected, for which `on_config` does not call the listener."""
+
+
+class SnapshotBrowser(Protocol):
+    """Opens connections to SFTP servers that show snapshots."""
+
+    async def browse(self, session: str, user: str) -> Stream:
+        """Opens one for a session (NAME.OWNER) as a user may see it, not started yet. Raises NetvpsError."""
+
+
+class Browse(Protocol):
+    """Shows snapshots over SFTP."""
+
+    def __call__(
+        self, user: str, session: str, incoming: AsyncIterator[bytes]
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The answers to what comes in, for a session (NAME.OWNER) as a user may see it. Raises NetvpsError."""
 
 
 class Configs(Protocol):

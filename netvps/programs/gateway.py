@@ -59,6 +59,7 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
             ui_tokens=plane,
             audit=plane.audit,
             relay=relay,
+            browser=plane,
         )
         async with apps or nullcontext(), gateway, Tasks() as tasks:
             with observe_durations(plane.observe_duration), Stop() as stop:

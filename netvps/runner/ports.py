@@ -20,6 +20,7 @@ from netvps.domain.session.container import Container, Observed, SavedImage, Sou
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, SessionReport, SnapshotImage
+from netvps.domain.snapshot.browse import Entry
 from netvps.domain.snapshot.copies import CopyOrder, CopyPart, CopyReport, CopyRequest, MissingPart
 from netvps.domain.snapshot.diff import Diff, DiffOrder
 from netvps.domain.snapshot.exchange import ExportOrder, FilesAnswer, FilesRequest
@@ -183,6 +184,25 @@ class Machine(Protocol):
         """Yields what the container wrote after `since`, in pieces of at most 64 KiB. Raises NotFound."""
 
 
+class SnapshotReader(Protocol):
+    """The files of one snapshot, which stay readable if it is deleted. Methods block.
+
+    Paths are absolute; links in them are not followed. They raise OSError.
+    """
+
+    def entry(self, path: str) -> Entry:
+        """The file, folder or link at a path."""
+
+    def entries(self, path: str) -> list[Entry]:
+        """What a folder holds, by name."""
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """Bytes of a file; fewer than asked for at its end."""
+
+    def close(self) -> None:
+        """Frees it. Idempotent."""
+
+
 class Files(Protocol):
     """What someone asks of the files of sessions and snapshots, and waits for. It changes no session."""
 
@@ -191,6 +211,9 @@ class Files(Protocol):
 
     def export(self, session_uid: str, order: ExportOrder) -> AsyncGenerator[bytes, None]:
         """Yields a snapshot as a portable archive, in pieces of up to 64 KiB. Raises NotFound, DataLoss, Exhausted."""
+
+    async def browse(self, session_uid: str, uid: str) -> SnapshotReader:
+        """Opens the files of a snapshot for reading. Raises ImageNotFound, Exhausted."""
 
     async def take_in(self, session_uid: str, uid: str, incoming: AsyncIterator[bytes]) -> SavedSnapshot:
         """Makes snapshot `uid` of a portable archive, once all of it is checked.

@@ -23,7 +23,7 @@ from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound, Unavailable
-from netvps.gateway.ports import Authorizer, Locate, SessionDialer
+from netvps.gateway.ports import Authorizer, Locate, SessionDialer, SnapshotBrowser
 from netvps.gateway.relay.relay import Relay
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
@@ -309,13 +309,14 @@ class a_world:
         dialer: SessionDialer = self.tunnels
         locate: Locate | None = self.place.locate if self.place else None
         worker: WorkerSocket | None = None
+        browser: SnapshotBrowser | None = None
         if self.apart:
             welcome = Welcome(host_key.export_private_key().decode(), host_ca, user_ca, 1000, 500, "")
             path = Path(self.stack.enter_context(TemporaryDirectory(prefix="nv-"))) / "gateway" / "control.sock"
             worker = await self.stack.enter_async_context(WorkerSocket(path, authorizer, self.tunnels, locate, welcome))
             plane = await self.stack.enter_async_context(ControlPlane(path))
             assert plane.welcome == welcome
-            fits, dialer, locate = plane, plane, plane.locate
+            fits, dialer, locate, browser = plane, plane, plane.locate, plane
         relay = await self.stack.enter_async_context(Relay(self.relay_program)) if self.relay_program else None
         agent_login = AgentLogin(fits, host_ca, rekey_bytes=self.rekey_bytes)
         self.dialer = Dialer(dialer, locate)
@@ -335,6 +336,7 @@ class a_world:
             ui_apps=self.ui_apps,
             ui_tokens=authorizer,
             relay=relay,
+            browser=browser,
         )
         await self.gateway.__aenter__()
         known = f"[127.0.0.1]:{self.gateway.port} {host_key.export_public_key().decode()}"

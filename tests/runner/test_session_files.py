@@ -6,12 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from netvps.domain.snapshot.diff import Diff, DiffOrder, DiffScope
-from netvps.domain.snapshot.exchange import FilesRequest
+from netvps.domain.snapshot.exchange import BrowseOrder, FilesRequest
 from netvps.errors import Exhausted, NetvpsError, WrongState
 from netvps.runner.session_files import SessionFiles
+from tests.fakes.snapshots import OneFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import pytest
 
     from netvps.runner.ports import FilesServer
 
@@ -45,6 +48,9 @@ class Engine:
         await self.may.wait()
         return Diff()
 
+    async def browse(self, session_uid: str, uid: str) -> OneFile:
+        return OneFile()
+
 
 def _files(link: Link, engine: Engine | None) -> SessionFiles:
     return SessionFiles(cast("Any", link), cast("Any", engine))
@@ -68,3 +74,15 @@ async def test_a_runner_without_sessions_says_so() -> None:
     link = Link()
     await _files(link, None).serve(REQUEST)
     assert link.answers == [WrongState]
+
+
+async def test_many_people_read_snapshots_and_one_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps.runner.session_files._MAX_BROWSED", 1)
+    link = Link()
+    files = _files(link, Engine())
+    files.browsed = 1
+    await files.serve(FilesRequest("s", "session", BrowseOrder(())))
+    assert link.answers == [Exhausted]
+    files.browsed = 0
+    await files.serve(FilesRequest("s", "session", BrowseOrder(())))
+    assert (link.answers, files.browsed) == ([Exhausted], 0)

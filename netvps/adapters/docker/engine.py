@@ -17,6 +17,7 @@ from netvps.adapters.docker.containers.containers import Containers
 from netvps.adapters.docker.content.archive_export import Exports
 from netvps.adapters.docker.content.archive_import import Imports
 from netvps.adapters.docker.content.differences import Differences
+from netvps.adapters.docker.content.snapshot_tree import Browsing
 from netvps.adapters.docker.environments.environments import Environments
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, ImageNotFound, mapped
 from netvps.adapters.docker.events import Events
@@ -79,6 +80,7 @@ class DockerEngine:
         self._archives = SnapshotArchives(docker, archives, self._copies)
         self.diff = Differences(docker, self._copies, self._archives).find
         self.export = Exports(docker, archives, self._archives).read
+        self.browse = Browsing(self._archives).open
         self.take_in = Imports(docker, archives, self._archives).write
         self.travelling = Travelling(archives, self._archives, self._images)
         self._leftovers = Leftovers(docker, node)

@@ -28,7 +28,7 @@ from netvps.api.v1 import snapshot_pb2 as netvps_dot_api_dot_v1_dot_snapshot__pb
 from netvps.api.v1 import snapshot_files_pb2 as netvps_dot_api_dot_v1_dot_snapshot__files__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!netvps/api/v1/link_snapshot.proto\x12\rnetvps.api.v1\x1a\x1enetvps/api/v1/link_image.proto\x1a\"netvps/api/v1/session_change.proto\x1a\x1cnetvps/api/v1/snapshot.proto\x1a\"netvps/api/v1/snapshot_files.proto\"5\n\rSnapshotOrder\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65lete\x18\x02 \x01(\x08\";\n\x0eSnapshotSource\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\"\xaa\x01\n\x0eSnapshotResult\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.netvps.api.v1.SnapshotState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12\x10\n\x08warnings\x18\x07 \x03(\t\"a\n\rRestoreResult\x12\x13\n\x0brestore_uid\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.netvps.api.v1.RestoreState\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xef\x01\n\x0c\x46ilesRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12(\n\x04\x64iff\x18\x03 \x01(\x0b\x32\x18.netvps.api.v1.DiffFilesH\x00\x12,\n\x06\x65xport\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.ExportFilesH\x00\x12,\n\x06import\x18\x05 \x01(\x0b\x32\x1a.netvps.api.v1.ImportFilesH\x00\x12)\n\x05image\x18\x06 \x01(\x0b\x32\x18.netvps.api.v1.ImageWorkH\x00\x42\x06\n\x04work\"n\n\tDiffFiles\x12\x10\n\x08\x66rom_uid\x18\x01 \x01(\t\x12\x0e\n\x06to_uid\x18\x02 \x01(\t\x12\x11\n\tmax_paths\x18\x03 \x01(\x05\x12\x14\n\x0c\x66older_depth\x18\x04 \x01(\x05\x12\x16\n\x0e\x65xcluded_paths\x18\x05 \x03(\t\"I\n\x0b\x45xportFiles\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\x12\x13\n\x0bsnapshot_id\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\"#\n\x0bImportFiles\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\"\xf3\x01\n\x11\x43\x61rryFilesRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x32\n\x04\x64iff\x18\x03 \x01(\x0b\x32\".netvps.api.v1.DiffSessionResponseH\x00\x12/\n\x06result\x18\x04 \x01(\x0b\x32\x1d.netvps.api.v1.SnapshotResultH\x00\x12\x0f\n\x05\x65rror\x18\x05 \x01(\x0cH\x00\x12\r\n\x03\x65nd\x18\x06 \x01(\x08H\x00\x12+\n\x05image\x18\x07 \x01(\x0b\x32\x1a.netvps.api.v1.ImageAnswerH\x00\x42\t\n\x07message\">\n\x12\x43\x61rryFilesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\r\n\x03\x65nd\x18\x02 \x01(\x08H\x00\x42\t\n\x07messageB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!netvps/api/v1/link_snapshot.proto\x12\rnetvps.api.v1\x1a\x1enetvps/api/v1/link_image.proto\x1a\"netvps/api/v1/session_change.proto\x1a\x1cnetvps/api/v1/snapshot.proto\x1a\"netvps/api/v1/snapshot_files.proto\"5\n\rSnapshotOrder\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65lete\x18\x02 \x01(\x08\";\n\x0eSnapshotSource\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\"\xaa\x01\n\x0eSnapshotResult\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.netvps.api.v1.SnapshotState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12\x10\n\x08warnings\x18\x07 \x03(\t\"a\n\rRestoreResult\x12\x13\n\x0brestore_uid\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.netvps.api.v1.RestoreState\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x9d\x02\n\x0c\x46ilesRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12(\n\x04\x64iff\x18\x03 \x01(\x0b\x32\x18.netvps.api.v1.DiffFilesH\x00\x12,\n\x06\x65xport\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.ExportFilesH\x00\x12,\n\x06import\x18\x05 \x01(\x0b\x32\x1a.netvps.api.v1.ImportFilesH\x00\x12)\n\x05image\x18\x06 \x01(\x0b\x32\x18.netvps.api.v1.ImageWorkH\x00\x12,\n\x06\x62rowse\x18\x07 \x01(\x0b\x32\x1a.netvps.api.v1.BrowseFilesH\x00\x42\x06\n\x04work\"n\n\tDiffFiles\x12\x10\n\x08\x66rom_uid\x18\x01 \x01(\t\x12\x0e\n\x06to_uid\x18\x02 \x01(\t\x12\x11\n\tmax_paths\x18\x03 \x01(\x05\x12\x14\n\x0c\x66older_depth\x18\x04 \x01(\x05\x12\x16\n\x0e\x65xcluded_paths\x18\x05 \x03(\t\"I\n\x0b\x45xportFiles\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\x12\x13\n\x0bsnapshot_id\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\"#\n\x0bImportFiles\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\"@\n\x0b\x42rowseFiles\x12\x31\n\tsnapshots\x18\x01 \x03(\x0b\x32\x1e.netvps.api.v1.BrowsedSnapshot\"T\n\x0f\x42rowsedSnapshot\x12\x14\n\x0csnapshot_uid\x18\x01 \x01(\t\x12\x13\n\x0bsnapshot_id\x18\x02 \x01(\t\x12\x16\n\x0e\x63reate_seconds\x18\x03 \x01(\x03\"\xf3\x01\n\x11\x43\x61rryFilesRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x32\n\x04\x64iff\x18\x03 \x01(\x0b\x32\".netvps.api.v1.DiffSessionResponseH\x00\x12/\n\x06result\x18\x04 \x01(\x0b\x32\x1d.netvps.api.v1.SnapshotResultH\x00\x12\x0f\n\x05\x65rror\x18\x05 \x01(\x0cH\x00\x12\r\n\x03\x65nd\x18\x06 \x01(\x08H\x00\x12+\n\x05image\x18\x07 \x01(\x0b\x32\x1a.netvps.api.v1.ImageAnswerH\x00\x42\t\n\x07message\">\n\x12\x43\x61rryFilesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\r\n\x03\x65nd\x18\x02 \x01(\x08H\x00\x42\t\n\x07messageB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,15 +45,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESTORERESULT']._serialized_start=475
   _globals['_RESTORERESULT']._serialized_end=572
   _globals['_FILESREQUEST']._serialized_start=575
-  _globals['_FILESREQUEST']._serialized_end=814
-  _globals['_DIFFFILES']._serialized_start=816
-  _globals['_DIFFFILES']._serialized_end=926
-  _globals['_EXPORTFILES']._serialized_start=928
-  _globals['_EXPORTFILES']._serialized_end=1001
-  _globals['_IMPORTFILES']._serialized_start=1003
-  _globals['_IMPORTFILES']._serialized_end=1038
-  _globals['_CARRYFILESREQUEST']._serialized_start=1041
-  _globals['_CARRYFILESREQUEST']._serialized_end=1284
-  _globals['_CARRYFILESRESPONSE']._serialized_start=1286
-  _globals['_CARRYFILESRESPONSE']._serialized_end=1348
+  _globals['_FILESREQUEST']._serialized_end=860
+  _globals['_DIFFFILES']._serialized_start=862
+  _globals['_DIFFFILES']._serialized_end=972
+  _globals['_EXPORTFILES']._serialized_start=974
+  _globals['_EXPORTFILES']._serialized_end=1047
+  _globals['_IMPORTFILES']._serialized_start=1049
+  _globals['_IMPORTFILES']._serialized_end=1084
+  _globals['_BROWSEFILES']._serialized_start=1086
+  _globals['_BROWSEFILES']._serialized_end=1150
+  _globals['_BROWSEDSNAPSHOT']._serialized_start=1152
+  _globals['_BROWSEDSNAPSHOT']._serialized_end=1236
+  _globals['_CARRYFILESREQUEST']._serialized_start=1239
+  _globals['_CARRYFILESREQUEST']._serialized_end=1482
+  _globals['_CARRYFILESRESPONSE']._serialized_start=1484
+  _globals['_CARRYFILESRESPONSE']._serialized_end=1546
 # @@protoc_insertion_point(module_scope)

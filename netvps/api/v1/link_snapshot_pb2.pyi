@@ -164,6 +164,7 @@ class FilesRequest(_message.Message):
     EXPORT_FIELD_NUMBER: _builtins.int
     IMPORT_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    BROWSE_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
     """Random, used once; the first CarryFilesRequest repeats it."""
     session_uid: _builtins.str
@@ -180,6 +181,10 @@ class FilesRequest(_message.Message):
     def image(self) -> _link_image_pb2.ImageWork:
         """Work on images; then there is no session."""
 
+    @_builtins.property
+    def browse(self) -> Global___BrowseFiles:
+        """Show files of snapshots."""
+
     def __init__(
         self,
         *,
@@ -188,12 +193,13 @@ class FilesRequest(_message.Message):
         diff: Global___DiffFiles | None = ...,
         export: Global___ExportFiles | None = ...,
         image: _link_image_pb2.ImageWork | None = ...,
+        browse: Global___BrowseFiles | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["diff", b"diff", "export", b"export", "image", b"image", "import", b"import", "work", b"work"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["browse", b"browse", "diff", b"diff", "export", b"export", "image", b"image", "import", b"import", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["diff", b"diff", "export", b"export", "image", b"image", "import", b"import", "session_uid", b"session_uid", "stream_id", b"stream_id", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["browse", b"browse", "diff", b"diff", "export", b"export", "image", b"image", "import", b"import", "session_uid", b"session_uid", "stream_id", b"stream_id", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["diff", "export", "import", "image"]  # noqa: Y015
+    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["diff", "export", "import", "image", "browse"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_work) -> _WhichOneofReturnType_work | None: ...
 
@@ -290,6 +296,60 @@ class ImportFiles(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportFiles: _TypeAlias = ImportFiles  # noqa: Y015
+
+@_typing.final
+class BrowseFiles(_message.Message):
+    """BrowseFiles shows files of snapshots over SFTP, below "/.snapshots": the data of both directions is its packets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrowsedSnapshot]:
+        """The snapshots that are shown."""
+
+    def __init__(
+        self,
+        *,
+        snapshots: _abc.Iterable[Global___BrowsedSnapshot] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["snapshots", b"snapshots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrowseFiles: _TypeAlias = BrowseFiles  # noqa: Y015
+
+@_typing.final
+class BrowsedSnapshot(_message.Message):
+    """BrowsedSnapshot is a snapshot that is shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_UID_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    CREATE_SECONDS_FIELD_NUMBER: _builtins.int
+    snapshot_uid: _builtins.str
+    """Its uid."""
+    snapshot_id: _builtins.str
+    """Its id: the name of its folder."""
+    create_seconds: _builtins.int
+    """When it was taken: seconds since the epoch."""
+    def __init__(
+        self,
+        *,
+        snapshot_uid: _builtins.str = ...,
+        snapshot_id: _builtins.str = ...,
+        create_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_seconds", b"create_seconds", "snapshot_id", b"snapshot_id", "snapshot_uid", b"snapshot_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrowsedSnapshot: _TypeAlias = BrowsedSnapshot  # noqa: Y015
 
 @_typing.final
 class CarryFilesRequest(_message.Message):

@@ -366,3 +366,53 @@ class ImportStart(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportStart: _TypeAlias = ImportStart  # noqa: Y015
+
+@_typing.final
+class BrowseSnapshotsRequest(_message.Message):
+    """BrowseSnapshotsRequest is a message of the client: parent first, then SFTP."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The first message, sent once: "sessions/NAME.OWNER", or "sessions/NAME" for one of the caller's own sessions."""
+    data: _builtins.bytes
+    """Bytes of SFTP, version 3, at most 64 KiB."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "message", b"message", "parent", b"parent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "message", b"message", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["parent", "data"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___BrowseSnapshotsRequest: _TypeAlias = BrowseSnapshotsRequest  # noqa: Y015
+
+@_typing.final
+class BrowseSnapshotsResponse(_message.Message):
+    """BrowseSnapshotsResponse is a message of the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Bytes of SFTP, at most 64 KiB."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrowseSnapshotsResponse: _TypeAlias = BrowseSnapshotsResponse  # noqa: Y015

@@ -92,6 +92,11 @@ class SnapshotServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ImportSnapshotRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_snapshot__pb2.SessionSnapshot.FromString,
                 _registered_method=True)
+        self.BrowseSnapshots = channel.stream_stream(
+                '/netvps.api.v1.SnapshotService/BrowseSnapshots',
+                request_serializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.BrowseSnapshotsRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.BrowseSnapshotsResponse.FromString,
+                _registered_method=True)
 
 
 class SnapshotServiceServicer:
@@ -196,6 +201,14 @@ class SnapshotServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BrowseSnapshots(self, request_iterator, context):
+        """BrowseSnapshots shows the files of a session's READY snapshots as an SFTP server does, at "/.snapshots/ID/…",
+        read-only. It needs the session's runner, and ends after ten minutes without a request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SnapshotServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -253,6 +266,11 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
                     servicer.ImportSnapshot,
                     request_deserializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ImportSnapshotRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_snapshot__pb2.SessionSnapshot.SerializeToString,
+            ),
+            'BrowseSnapshots': grpc.stream_stream_rpc_method_handler(
+                    servicer.BrowseSnapshots,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.BrowseSnapshotsRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.BrowseSnapshotsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -553,6 +571,33 @@ class SnapshotService:
             '/netvps.api.v1.SnapshotService/ImportSnapshot',
             netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ImportSnapshotRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_snapshot__pb2.SessionSnapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BrowseSnapshots(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/netvps.api.v1.SnapshotService/BrowseSnapshots',
+            netvps_dot_api_dot_v1_dot_snapshot__files__pb2.BrowseSnapshotsRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_snapshot__files__pb2.BrowseSnapshotsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -87,6 +87,10 @@ class SnapshotServiceStub:
     archive is checked. Errors: INVALID_ARGUMENT (it is no such archive, or not a safe one), DATA_LOSS (damaged),
     RESOURCE_EXHAUSTED (disk, number of snapshots), and as CreateSnapshot.
     """
+    BrowseSnapshots: _grpc.StreamStreamMultiCallable[_snapshot_files_pb2.BrowseSnapshotsRequest, _snapshot_files_pb2.BrowseSnapshotsResponse]
+    """BrowseSnapshots shows the files of a session's READY snapshots as an SFTP server does, at "/.snapshots/ID/…",
+    read-only. It needs the session's runner, and ends after ten minutes without a request.
+    """
 
 @_typing.type_check_only
 class SnapshotServiceAsyncStub(SnapshotServiceStub):
@@ -144,6 +148,10 @@ class SnapshotServiceAsyncStub(SnapshotServiceStub):
     """ImportSnapshot makes a snapshot of a session from such an archive, within an hour. It is READY only once all of the
     archive is checked. Errors: INVALID_ARGUMENT (it is no such archive, or not a safe one), DATA_LOSS (damaged),
     RESOURCE_EXHAUSTED (disk, number of snapshots), and as CreateSnapshot.
+    """
+    BrowseSnapshots: _aio.StreamStreamMultiCallable[_snapshot_files_pb2.BrowseSnapshotsRequest, _snapshot_files_pb2.BrowseSnapshotsResponse]  # type: ignore[assignment]
+    """BrowseSnapshots shows the files of a session's READY snapshots as an SFTP server does, at "/.snapshots/ID/…",
+    read-only. It needs the session's runner, and ends after ten minutes without a request.
     """
 
 class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -265,6 +273,16 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         """ImportSnapshot makes a snapshot of a session from such an archive, within an hour. It is READY only once all of the
         archive is checked. Errors: INVALID_ARGUMENT (it is no such archive, or not a safe one), DATA_LOSS (damaged),
         RESOURCE_EXHAUSTED (disk, number of snapshots), and as CreateSnapshot.
+        """
+
+    @_abc_1.abstractmethod
+    def BrowseSnapshots(
+        self,
+        request_iterator: _MaybeAsyncIterator[_snapshot_files_pb2.BrowseSnapshotsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_snapshot_files_pb2.BrowseSnapshotsResponse], _abc.AsyncIterator[_snapshot_files_pb2.BrowseSnapshotsResponse]]:
+        """BrowseSnapshots shows the files of a session's READY snapshots as an SFTP server does, at "/.snapshots/ID/…",
+        read-only. It needs the session's runner, and ends after ten minutes without a request.
         """
 
 def add_SnapshotServiceServicer_to_server(servicer: SnapshotServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

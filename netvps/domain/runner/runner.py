@@ -26,7 +26,9 @@ COPIES: Final = "copies"
 """The runner carries out orders for copies of snapshots, and sends its own to other runners."""
 IMAGES: Final = "images"
 """The runner lists, pulls and removes images on request."""
-CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES, COPIES, IMAGES)
+BROWSING: Final = "browsing"
+"""The runner shows the files of snapshots over SFTP."""
+CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES, COPIES, IMAGES, BROWSING)
 """What a runner of this version can do, and older ones cannot."""
 
 

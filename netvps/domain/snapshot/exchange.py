@@ -27,9 +27,26 @@ class ImportOrder:
     snapshot_uid: str
 
 
-FilesWork = DiffOrder | ExportOrder | ImportOrder | ImageWork
+@dataclass(frozen=True, slots=True)
+class BrowsedSnapshot:
+    """A snapshot that is shown."""
+
+    uid: str
+    id: str
+    create_time: int
+    """Unix time in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrowseOrder:
+    """Shows the files of snapshots over SFTP: requests come as bytes, and answers go as bytes."""
+
+    snapshots: tuple[BrowsedSnapshot, ...]
+
+
+FilesWork = DiffOrder | ExportOrder | ImportOrder | BrowseOrder | ImageWork
 FilesAnswer = bytes | Diff | SnapshotResult | ImageAnswer
-"""What a runner sends: pieces of an archive, progress, or an outcome."""
+"""What a runner sends: pieces of an archive or of SFTP, progress, or an outcome."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@
 
 A task of the connection serves it from DIALLING on: it dials the session, logs in to the agent, and joins the two
 sides, which then pass messages to each other (pipe.py) until one of them leaves. The channels of a login without a
-session are served by the gateway itself: the terminal UI (gateway/tui), and connections into sessions (jump.py).
+session are served by the gateway itself: the terminal UI (gateway/tui), and connections into sessions (jump.py); so are
+those of a login that reads snapshots (gateway/snapshots).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import socket
 import time
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -33,6 +35,7 @@ from netvps.domain.access.admission import Outcome
 from netvps.domain.session.session import SessionState
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError, NotFound, NotPermitted
+from netvps.gateway.snapshots.channels import SnapshotReaders
 from netvps.gateway.ssh.client_auth import REVOKED, ClientAuth, PrecedingKeys
 from netvps.gateway.ssh.events import report
 from netvps.gateway.ssh.jump import Jumps
@@ -60,7 +63,7 @@ if TYPE_CHECKING:
     from netvps.domain.access.admission import Ticket
     from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
-    from netvps.gateway.ports import Authorizer, Stream
+    from netvps.gateway.ports import Authorizer, SnapshotBrowser, Stream
     from netvps.gateway.relay.relay import Relay
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.tui.session import UiSession
@@ -109,6 +112,8 @@ class Backend:
     """None: this gateway shows none."""
     relay: Relay | None = None
     """None: messages are passed in this process."""
+    browser: SnapshotBrowser | None = None
+    """None: this gateway shows no snapshots."""
 
 
 class Registry(Protocol):
@@ -158,6 +163,7 @@ class SshConnection(SSHServer):
         self._serving: asyncio.Task[None] | None = None
         self._ui_sessions: list[UiSession] = []
         self._jumps = Jumps(self, self.downstream, backend.dialer, registry)
+        self._readers = SnapshotReaders(backend.browser, backend.tasks)
 
     @property
     def grant(self) -> Grant:
@@ -203,15 +209,17 @@ class SshConnection(SSHServer):
 
     def reason_to_refuse(self) -> str | None:
         """Called by the downstream after a valid signature: why the login is refused; None if it succeeds."""
-        reason = reason_not_ready(self.grant) or self._registry.reason_to_refuse(self.grant)
+        reads = self._readers.takes(self.grant)
+        not_ready = None if reads else reason_not_ready(self.grant)
+        reason = not_ready or self._registry.reason_to_refuse(self.grant)
         self._refusal = reason or ""
-        if reason is None and self.grant.session.state is SessionState.PAUSED:
+        if reason is None and self.grant.session.state is SessionState.PAUSED and not reads:
             self._explain(f"session {shown_name(self.grant.session, self.grant.user)} is paused: resuming it")
         return reason
 
     def auth_completed(self) -> None:
         """Starts serving the connection."""
-        served = self.grant.session.uid == TERMINAL_UI
+        served = self.grant.session.uid == TERMINAL_UI or self._readers.takes(self.grant)
         self.state = State.SERVING if served else State.DIALLING
         self._auth.completed()
         self._log("ssh login", client=self.downstream.get_extra_info("client_version", ""))
@@ -294,6 +302,8 @@ class SshConnection(SSHServer):
 
     def session_requested(self) -> tuple[SSHServerChannel[bytes], SSHServerSession[bytes]] | bool:
         """Makes the session of a channel that the client opens."""
+        if self._readers.takes(self.grant):
+            return self._readers.open(self.grant, partial(self.downstream.create_server_channel, encoding=None))
         ui = self._backend.terminal_ui
         if len(self._ui_sessions) >= CHANNELS:
             return False
@@ -308,6 +318,7 @@ class SshConnection(SSHServer):
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
     ) -> tuple[SSHTCPChannel[bytes], Awaitable[SSHTCPSession[bytes]]]:
         """Makes the channel into a session that the client asks for. Raises ChannelOpenError."""
+        self._readers.require_none(self.grant)
         return self._jumps.open(dest_host, dest_port)
 
     async def authorize(self, login: SshLogin) -> Grant:
@@ -317,12 +328,14 @@ class SshConnection(SSHServer):
     def writing_paused(self) -> None:
         """The client does not read."""
         self._jumps.hold(True)
+        self._readers.hold(True)
         for session in self._ui_sessions:
             session.hold("transport")
 
     def writing_resumed(self) -> None:
         """The client reads again."""
         self._jumps.hold(False)
+        self._readers.hold(False)
         for session in self._ui_sessions:
             session.release("transport")
 

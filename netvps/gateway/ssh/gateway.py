@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.admission import Ticket
     from netvps.domain.access.audit import AuditEvent
-    from netvps.gateway.ports import Authorizer
+    from netvps.gateway.ports import Authorizer, SnapshotBrowser
     from netvps.gateway.relay.relay import Relay
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.ssh.pipe import Downstream
@@ -80,8 +80,11 @@ class SshGateway:
         ui_tokens: Tokens | None = None,
         audit: Callable[[AuditEvent], None] = lambda _event: None,
         relay: Relay | None = None,
+        browser: SnapshotBrowser | None = None,
     ) -> None:
-        """Without `ui_apps` and `ui_tokens`, it shows no terminal UI; without `relay` it passes all messages itself.
+        """Without `ui_apps` and `ui_tokens`, it shows no terminal UI; without `browser`, no snapshots.
+
+        Without `relay` it passes all messages itself.
 
         `audit` takes events for the audit log.
         """
@@ -95,6 +98,7 @@ class SshGateway:
         self._rekey_bytes = rekey_bytes
         self._ui_apps, self._ui_tokens = ui_apps, ui_tokens
         self._relay = relay
+        self._browser = browser
         self._limits = limits or ConnectionLimits()
         self._listener = Listener(self._new_connection, admission, balancers, audit)
         self._tasks = Tasks()
@@ -137,6 +141,7 @@ class SshGateway:
             PrecedingKeys(),
             ui,
             self._relay,
+            self._browser,
         )
         await self._listener.listen(self._sock)
         await self._tasks.__aenter__()

@@ -125,12 +125,21 @@ class ControlPlane(asyncio.Protocol):
 
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialledStream:
         """Opens a connection to a session's SSH server through its tunnel. Raises what Tunnels.open raises."""
-        stream = DialledStream(wire.Dial(session_uid, origin))
+        return await self._stream(wire.Dial(session_uid, origin), "connect to the session")
+
+    # SnapshotBrowser
+
+    async def browse(self, session: str, user: str) -> DialledStream:
+        """Opens a connection to an SFTP server that shows a session's snapshots. Raises what SnapshotFiles raises."""
+        return await self._stream(wire.Browse(session, user), "open its snapshots")
+
+    async def _stream(self, first: wire.Dial | wire.Browse, what: str) -> DialledStream:
+        stream = DialledStream(first)
         connecting = asyncio.get_running_loop().create_unix_connection(lambda: stream, str(self._path))
         try:
             return await stream.connected(connecting, DIAL_SECONDS)
         except TimeoutError:
-            raise Unavailable(f"the server did not connect to the session within {DIAL_SECONDS:.0f} s") from None
+            raise Unavailable(f"the server did not {what} within {DIAL_SECONDS:.0f} s") from None
         except OSError as error:
             raise Unavailable(f"the server is restarting ({error.strerror or error}): try again in a moment") from error
 
@@ -228,11 +237,11 @@ class ControlPlane(asyncio.Protocol):
 
 
 class DialledStream(SocketStream):
-    """A connection that the control plane joins with the session's agent; ready once it is joined."""
+    """A connection that the control plane joins with the session's agent, or with SFTP; ready once it is joined."""
 
     way: Final = "tunnel"
 
-    def __init__(self, dial: wire.Dial) -> None:
+    def __init__(self, dial: wire.Dial | wire.Browse) -> None:
         super().__init__()
         self._dial = dial
         self._decoder = wire.Decoder()

@@ -16,6 +16,7 @@ import structlog
 
 from netvps.domain.access.audit import AuditEvent
 from netvps.domain.names import SshLogin
+from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.session import SessionState
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import ConfigError, InternalError, NetvpsError
@@ -27,10 +28,10 @@ from netvps.tasks import Tasks
 from netvps.timing import STEPS, observe_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from netvps.gateway.ports import Authorizer, Locate
+    from netvps.gateway.ports import Authorizer, Browse, Locate
     from netvps.gateway.tunnel.tunnels import Tunnels
     from netvps.gateway.worker.wire import Message, Welcome
 
@@ -64,6 +65,8 @@ class WorkerSocket:
         self._path = path
         self._authorizer, self._locate = authorizer, locate
         self.ui_tokens = ui_tokens or UiTokens()
+        self.browse: Browse | None = None
+        """Shows snapshots; None: not yet, or never."""
         self.tunnels, self.welcome = tunnels, welcome
         self._connections: set[_Connection] = set()
         self.tasks = Tasks()
@@ -153,7 +156,7 @@ class WorkerSocket:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: a control connection, or a dial until it is joined with the session."""
+    """One connection: a control connection, or one that is joined with a session or with its snapshots."""
 
     def __init__(self, owner: WorkerSocket) -> None:
         self.counts = wire.Counts(0, 0)
@@ -236,6 +239,8 @@ class _Connection(asyncio.Protocol):
                 self.send(self._owner.welcome)
             case wire.Dial() if not self.is_control and not self._decoder.rest:
                 self._dialling = self._owner.tasks.start(self._dial(message), name=f"dial to {message.uid}")
+            case wire.Browse() if not self.is_control and not self._decoder.rest:
+                self._dialling = self._owner.tasks.start(self._browse(message), name=f"snapshots of {message.session}")
             case wire.Counts() if self.is_control:
                 self.counts = message
             case wire.RevokeToken(token) if self.is_control:
@@ -285,6 +290,38 @@ class _Connection(asyncio.Protocol):
         self.send(wire.Opened())
         self._owner.left(self)
         join(transport, stream)
+
+    async def _browse(self, browse: wire.Browse) -> None:
+        """Serves SFTP until either end leaves. Cancelled when the client disconnects before it begins."""
+        transport, reader = self._transport, asyncio.StreamReader(limit=MAX_PIECE)
+        if transport is None or self._owner.browse is None:
+            return self.abort()
+        opened = False
+        try:
+            async with self._owner.browse(browse.user, browse.session, _pieces(reader)) as answers:
+                self.send(wire.Opened())
+                self._owner.left(self)
+                opened, protocol = True, asyncio.StreamReaderProtocol(reader)
+                transport.set_protocol(protocol)
+                protocol.connection_made(transport)
+                writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
+                async for answer in answers:
+                    writer.write(answer)
+                    await writer.drain()
+        except NetvpsError as error:
+            log.info("snapshots not shown", session=browse.session, error=error.message)
+            if not opened:
+                self.send(wire.failure(0, error))
+        except ConnectionError:
+            log.debug("the reader of snapshots left", session=browse.session)
+        finally:
+            transport.close()
+        return None
+
+
+async def _pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while data := await reader.read(MAX_PIECE):
+        yield data
 
 
 def _granted(number: int, grant: Grant) -> wire.Granted:

@@ -1,7 +1,8 @@
 """Messages between a gateway process and the control plane on their private socket, as values and as bytes.
 
-A connection starts with Control or Dial. Control is for requests, which have ids, their answers, and notifications in
-both directions. Dial gets one answer, Opened or Failed; all bytes after Opened belong to the session.
+A connection starts with Control, Dial or Browse. Control is for requests, which have ids, their answers, and
+notifications in both directions. Dial and Browse get one answer, Opened or Failed; all bytes after Opened belong to the
+session, or are SFTP.
 
 A message is a big-endian length of four bytes, then a JSON object: "type", and the fields of that class. Both ends are
 of the same installation, so any deviation is an error.
@@ -238,8 +239,16 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
+class Browse:
+    """Asks for an SFTP server that shows a session's snapshots to a user; `session` is NAME.OWNER."""
+
+    session: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """All further bytes belong to the session."""
+    """All further bytes belong to the session, or to SFTP."""
 
 
 Message = (
@@ -264,6 +273,7 @@ Message = (
     | Counts
     | Duration
     | Dial
+    | Browse
     | Opened
 )
 QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Wake, Unwatched, MintToken)

@@ -191,6 +191,7 @@ class _Parts:
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(dialer, upstream, logins), ui_tokens)
         api = await stack.enter_async_context(self._api(services))
+        worker.browse = partial(_browse, services, api)
         schedule = SnapshotSchedule(self.store, clock.now, clock.new_uid, settings.snapshot_copies)
         await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files, schedule))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
@@ -330,3 +331,13 @@ def _overlay_settings(settings: ServerSettings, cluster_id: str) -> OverlaySetti
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ipaddress.ip_address(host).version == 6 else f"{host}:{port}"  # noqa: PLR2004 — IPv6
+
+
+@asynccontextmanager
+async def _browse(
+    services: Services, api: ApiServer, user: str, session: str, incoming: AsyncIterator[bytes]
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Shows the gateway's users the snapshots of a session."""
+    caller = await services.access.caller_of(user)
+    async with services.snapshot_files.browse(caller, session, incoming, api.files) as answers:
+        yield answers

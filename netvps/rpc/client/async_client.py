@@ -11,7 +11,14 @@ from netvps.rpc.client.async_transport import AsyncTransport
 from netvps.rpc.client.calls.all import Calls
 from netvps.rpc.client.calls.images import BUILD, build_piece, build_start
 from netvps.rpc.client.calls.sessions import EXEC, exec_input, exec_start
-from netvps.rpc.client.calls.snapshots import IMPORT, import_piece, import_start
+from netvps.rpc.client.calls.snapshots import (
+    BROWSE,
+    IMPORT,
+    browse_piece,
+    browse_start,
+    import_piece,
+    import_start,
+)
 from netvps.rpc.client.transport import UNARY_TIMEOUT
 from netvps.rpc.client.watching import ATTEMPTS, Waiting, Watching
 
@@ -85,6 +92,18 @@ class AsyncClient(Calls):
         method, response = IMPORT
         async with aclosing(self.transport.duplex(method, requests(), response, snapshot_from_proto)) as answers:
             return await anext(answers)
+
+    def browse_snapshots(self, session: str, incoming: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """Yields the answers of an SFTP server that shows a session's snapshots, to what comes in. Never retried."""
+
+        async def requests() -> AsyncIterator[object]:
+            yield browse_start(session)
+            async for data in incoming:
+                for message in browse_piece(data):
+                    yield message
+
+        method, response = BROWSE
+        return self.transport.duplex(method, requests(), response, lambda message: bytes(message.data))
 
     async def watch(
         self,

@@ -43,7 +43,7 @@ IDEMPOTENT: Final = {
 """Methods whose request has a request_id, which the server carries out once per id."""
 NEVER: Final = {
     "SessionService": ("ExecSession",),
-    "SnapshotService": ("ExportSnapshot", "ImportSnapshot"),
+    "SnapshotService": ("ExportSnapshot", "ImportSnapshot", "BrowseSnapshots"),
     "ImageService": ("DeleteImage", "PullImage", "BuildImage", "BootstrapImage", "PublishImage"),
     "SshKeyService": ("IssueSshCertificate",),
     "EnrollmentService": ("JoinRunner", "BootAgent"),

@@ -176,7 +176,8 @@ class ApiServer:
         self._audit = CallAudit(services.audit)
         self._streams = RunnerStreams(services.runners, heartbeat_interval)
         self._logs = StreamedLogs(self._streams)
-        self._files = StreamedFiles(self._streams)
+        self.files = StreamedFiles(self._streams)
+        """Connects to runners for work with files."""
         self._probes = StreamedProbes(self._streams)
         self._copies = StreamedCopies(self._streams)
         self._metrics = StreamedMetrics(self._streams)
@@ -283,7 +284,7 @@ class ApiServer:
     def _for_people(self) -> dict[str, Registration]:
         given = self._services
         sessions = SessionServicer(given.sessions, given.watch, self._logs, given.commands)
-        snapshots = SnapshotServicer(given.snapshots, given.clones, given.watch, given.snapshot_files, self._files)
+        snapshots = SnapshotServicer(given.snapshots, given.clones, given.watch, given.snapshot_files, self.files)
         enroll = EnrollmentServicer(given.joining, given.certificates, self._certificate.ca)
         return {
             f"{_PACKAGE}.SessionService": partial(session.add_SessionServiceServicer_to_server, sessions),
@@ -291,7 +292,7 @@ class ApiServer:
             f"{_PACKAGE}.MoveService": partial(move.add_MoveServiceServicer_to_server, MoveServicer(given.moves)),
             f"{_PACKAGE}.ImageService": partial(
                 image.add_ImageServiceServicer_to_server,
-                ImageServicer(given.images, given.default_images, self._files),
+                ImageServicer(given.images, given.default_images, self.files),
             ),
             f"{_PACKAGE}.RegistryService": partial(
                 registry.add_RegistryServiceServicer_to_server, RegistryServicer(given.registries)
@@ -326,7 +327,7 @@ class ApiServer:
             self._probes,
             assignments=given.assignments,
             metrics=self._metrics,
-            files=self._files,
+            files=self.files,
             copies=given.copies,
             registries=given.registries,
             ca_certificate=self._certificate.ca,

@@ -149,6 +149,18 @@ class SnapshotServicer(SnapshotServiceServicer):
         )  # fmt: skip
         return snapshot_to_proto(snapshot)
 
+    async def BrowseSnapshots(
+        self, request_iterator: AsyncIterator[snapshot_files_pb2.BrowseSnapshotsRequest], context: Context
+    ) -> AsyncIterator[snapshot_files_pb2.BrowseSnapshotsResponse]:
+        first = await anext(request_iterator, snapshot_files_pb2.BrowseSnapshotsRequest())
+        if first.WhichOneof("message") != "parent":
+            raise InvalidInput.of("parent", "the first message has to name the session")
+        session = names.parse_session_name(first.parent, "parent")
+        incoming = (archive_piece(message) async for message in request_iterator)
+        async with self._files.browse(identity.caller(), session, incoming, self._carrier) as answers:
+            async for answer in answers:
+                yield snapshot_files_pb2.BrowseSnapshotsResponse(data=answer)
+
     async def DiffSession(
         self, request: snapshot_files_pb2.DiffSessionRequest, context: Context
     ) -> snapshot_files_pb2.DiffSessionResponse:

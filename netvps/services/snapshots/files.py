@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.names import SessionName
-from netvps.domain.runner.runner import SNAPSHOT_FILES, Runner, RunnerState
+from netvps.domain.runner.runner import BROWSING, SNAPSHOT_FILES, Runner, RunnerState
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.browse import MAX_BROWSED
 from netvps.domain.snapshot.diff import Diff, DiffOrder, DiffScope
-from netvps.domain.snapshot.exchange import ExportOrder, ImportOrder
+from netvps.domain.snapshot.exchange import BrowsedSnapshot, BrowseOrder, ExportOrder, ImportOrder
 from netvps.domain.snapshot.orders import order_snapshot
 from netvps.domain.snapshot.snapshot import (
     Holder,
@@ -27,6 +29,7 @@ from netvps.services.page import read_all
 from netvps.services.sessions.scope import find_session
 from netvps.services.snapshots.snapshots import find_snapshot, require_ready
 from netvps.services.snapshots.take import Limits, require_room, take_snapshot
+from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -118,6 +121,29 @@ class SnapshotFiles:
                 raise TimedOut(f"the import took longer than {IMPORT_SECONDS:.0f} s, and was given up") from None
             raise
 
+    @asynccontextmanager
+    async def browse(
+        self, caller: Caller, session: str, incoming: AsyncIterator[bytes], carrier: FilesCarrier
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The answers of an SFTP server that shows the session's snapshots, to what comes in; it ends with the block.
+
+        Raises NotFound, WrongState, Unavailable, Exhausted.
+        """
+        name = SessionName.parse(session, caller.user)
+        async with self._store.read() as reader:
+            found = await find_session(reader, caller, name)
+            await _require_runner(reader, found, BROWSING)
+            snapshots = await read_all(reader, Snapshot, session=found.uid)
+        here = [
+            BrowsedSnapshot(one.uid, one.id, int(one.create_time.timestamp()))
+            for one in snapshots
+            if one.state is SnapshotState.READY and any(holder.runner == found.runner for holder in one.usable)
+        ]
+        order = BrowseOrder(tuple(here[-MAX_BROWSED:]))
+        async with carrier.open(found.runner, found.uid, order, user=caller.user) as exchange, Tasks() as tasks:
+            tasks.start(_send(exchange, incoming), name=f"sftp of snapshots of {found.full_name}")
+            yield (answer async for answer in exchange.answers() if isinstance(answer, bytes))
+
     async def abandon_stale(self) -> None:
         """Removes what is left of imports that no server carries any more. To be called now and then."""
         async with self._store.read() as reader:
@@ -166,17 +192,17 @@ class SnapshotFiles:
                 await tx.put(order_snapshot(session, SnapshotOrder(snapshot.uid, delete=True), self._clock()))
 
 
+async def _send(exchange: FilesExchange, pieces: AsyncIterator[bytes]) -> None:
+    async for piece in pieces:
+        await exchange.send(piece)
+    await exchange.send(None)
+
+
 async def _transfer(exchange: FilesExchange, pieces: AsyncIterator[bytes]) -> SnapshotResult:
     """Sends the pieces until the runner has an outcome, which may be before their end. Raises its error."""
-
-    async def send() -> None:
-        async for piece in pieces:
-            await exchange.send(piece)
-        await exchange.send(None)
-
     try:
         async with asyncio.TaskGroup() as group:
-            sender = group.create_task(send())
+            sender = group.create_task(_send(exchange, pieces))
             async for answer in exchange.answers():
                 if isinstance(answer, SnapshotResult):
                     sender.cancel()
@@ -186,12 +212,12 @@ async def _transfer(exchange: FilesExchange, pieces: AsyncIterator[bytes]) -> Sn
         raise failed.exceptions[0] from None
 
 
-async def _require_runner(reader: Reader, session: Session) -> None:
+async def _require_runner(reader: Reader, session: Session, capability: str = SNAPSHOT_FILES) -> None:
     """Raises WrongState or Unavailable unless the session's runner can work with its files now."""
     runner = await reader.get(Runner, session.runner) if session.runner else None
     if runner is None:
         raise WrongState(f"session {session.full_name} has no files yet, as no runner has it: wait until it runs")
-    if SNAPSHOT_FILES not in runner.capabilities:
+    if capability not in runner.capabilities:
         raise WrongState(
             f"the runner {runner.name} of session {session.full_name} cannot do this with its version "
             f"{runner.version or 'unknown'}: upgrade it"

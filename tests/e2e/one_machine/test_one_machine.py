@@ -187,15 +187,25 @@ def test_a_login_says_what_the_session_is_unless_hushed(system: System, plain: s
     assert "netvps" not in login().replace(plain, "")
 
 
-def test_a_file_survives_stop_and_start(system: System, session: str) -> None:
+def test_a_file_survives_stop_and_start_and_is_read_from_its_snapshot(
+    system: System, session: str, tmp_path: Path
+) -> None:
+    def read_snapshot(login: str) -> str:
+        get = f"get /.snapshots/*/root/proof {tmp_path}/proof\n".encode()
+        system.run("sftp", "-b", "-", *system.ssh_options(login), "127.0.0.1", input=get)
+        return (tmp_path / "proof").read_text()
+
     system.ssh(session, "echo kept > /root/proof")
     system.netvps("stop", session, "--wait-snapshot")
     assert docker("ps", "-q", "--filter", f"name=netvps-vps-{_uid(system, session)}") == ""
     refused = system.ssh(session, "true", check=False)
     assert refused.returncode == 255
     assert b"netvps start" in refused.stderr or b"STOPPED" in refused.stderr, refused.stderr.decode()
+    assert read_snapshot(session) == "kept\n"
     system.netvps("start", session)
     assert system.ssh(session, "cat /root/proof").stdout == b"kept\n"
+    system.ssh(session, "echo changed > /root/proof")
+    assert read_snapshot(f"{session}+.snapshots") == "kept\n"
 
 
 def test_a_session_without_a_network_is_reached_and_reported(system: System, busybox: str) -> None:

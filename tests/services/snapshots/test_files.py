@@ -12,7 +12,7 @@ import pytest
 
 from netvps.domain.session.session import Session
 from netvps.domain.snapshot.diff import Diff, DiffOrder, DiffScope
-from netvps.domain.snapshot.exchange import ExportOrder, ImportOrder
+from netvps.domain.snapshot.exchange import BrowsedSnapshot, BrowseOrder, ExportOrder, ImportOrder
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotDraft, SnapshotResult, SnapshotState
 from netvps.errors import AlreadyExists, DataLoss, InternalError, InvalidInput, NotFound, Unavailable, WrongState
 from netvps.services.snapshots.files import IMPORT_SECONDS, SnapshotFiles
@@ -21,6 +21,7 @@ from tests.fakes.world import ALICE, BOB, HELLO
 from tests.services.snapshots.taking import ready, running, taken
 
 if TYPE_CHECKING:
+    from netvps.domain.access.accounts import Caller
     from netvps.domain.snapshot.exchange import FilesAnswer, FilesWork
     from tests.fakes.clock import FakeClock
     from tests.fakes.world import World
@@ -100,6 +101,30 @@ async def test_an_export_yields_what_the_runner_sends(world: World) -> None:
     found = [piece async for piece in _files(world).export(ALICE, "dev1", "one", carrier)]
     assert found == [b"a", b"b"]
     assert carrier.asked == [ExportOrder(snapshot.uid, "one", "dev1.alice")]
+
+
+async def test_the_snapshots_that_are_ready_are_shown(world: World) -> None:
+    session, snapshot = await taken(world, "one")
+    files, carrier = _files(world), Carrier([b"answer"])
+
+    async def requests() -> AsyncIterator[bytes]:
+        yield b"request"
+
+    async def shown(caller: Caller) -> list[bytes]:
+        async with files.browse(caller, "dev1.alice", requests(), carrier) as answers:
+            return [answer async for answer in answers]
+
+    await _able(world)
+    with pytest.raises(WrongState, match="upgrade it"):
+        await shown(ALICE)
+    await world.runners.online(session.runner, replace(ABLE, capabilities=("snapshots", "browsing")))
+    await world.snapshots.create(ALICE, "dev1", SnapshotDraft("new"))
+    with pytest.raises(NotFound):
+        await shown(BOB)
+    assert carrier.asked == []
+    assert await shown(ALICE) == [b"answer"]
+    taken_at = int(snapshot.create_time.timestamp())
+    assert carrier.asked == [BrowseOrder((BrowsedSnapshot(snapshot.uid, "one", taken_at),))]
 
 
 async def test_an_import_is_a_snapshot_once_its_runner_has_it(world: World) -> None:

@@ -66,6 +66,8 @@ class Member:
     """All targets that the archive gives."""
     device: tuple[int, int] = (0, 0)
     xattrs: dict[str, bytes] = field(default_factory=dict)
+    sparse: bool = False
+    """Whether the stored bytes begin with a map of the holes (GNU.sparse 1.0)."""
 
     @property
     def path(self) -> str:
@@ -152,6 +154,7 @@ def _member(header: bytes, extended: dict[str, bytes], offset: int) -> Member:
         targets=tuple(targets),
         device=(_octal(header[329:337], "device"), _octal(header[337:345], "device")),
         xattrs=xattrs,
+        sparse=bool(sparse),
     )
 
 

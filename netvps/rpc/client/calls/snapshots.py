@@ -140,6 +140,20 @@ IMPORT: Final = ("SnapshotService/ImportSnapshot", pb.SessionSnapshot)
 """Method and answer of an import."""
 
 
+BROWSE: Final = ("SnapshotService/BrowseSnapshots", files_pb.BrowseSnapshotsResponse)
+"""Method and answer of reading snapshots."""
+
+
+def browse_start(session: str) -> files_pb.BrowseSnapshotsRequest:
+    """The first message of reading the snapshots of a session."""
+    return files_pb.BrowseSnapshotsRequest(parent=names.session_name(session))
+
+
+def browse_piece(data: bytes) -> Iterator[files_pb.BrowseSnapshotsRequest]:
+    """The messages for bytes of SFTP."""
+    return (files_pb.BrowseSnapshotsRequest(data=piece) for piece in pieces(data))
+
+
 def import_start(session: str, draft: SnapshotDraft) -> files_pb.ImportSnapshotRequest:
     """The first message of an import."""
     start = files_pb.ImportStart(

@@ -10,7 +10,7 @@ from google.rpc import status_pb2
 from netvps.api.v1 import link_snapshot_pb2 as pb
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.snapshot.diff import Diff, DiffOrder, DiffScope
-from netvps.domain.snapshot.exchange import ExportOrder, FilesRequest, ImportOrder
+from netvps.domain.snapshot.exchange import BrowsedSnapshot, BrowseOrder, ExportOrder, FilesRequest, ImportOrder
 from netvps.domain.snapshot.snapshot import SnapshotResult
 from netvps.errors import InternalError, InvalidInput, NetvpsError
 from netvps.rpc.convert import images
@@ -105,6 +105,12 @@ def _work_to_proto(work: FilesWork) -> dict[str, Any]:
             return {"export": named}
         case ImportOrder():
             return {"import": pb.ImportFiles(snapshot_uid=work.snapshot_uid)}
+        case BrowseOrder():
+            shown = [
+                pb.BrowsedSnapshot(snapshot_uid=one.uid, snapshot_id=one.id, create_seconds=one.create_time)
+                for one in work.snapshots
+            ]
+            return {"browse": pb.BrowseFiles(snapshots=shown)}
         case _:
             return {"image": images.work_to_proto(work)}
 
@@ -120,6 +126,11 @@ def _work_from_proto(message: pb.FilesRequest) -> FilesWork | None:
             return ExportOrder(export.snapshot_uid, export.snapshot_id, export.session)
         case "import":
             return ImportOrder(getattr(message, "import").snapshot_uid)
+        case "browse":
+            shown = message.browse.snapshots
+            return BrowseOrder(
+                tuple(BrowsedSnapshot(one.snapshot_uid, one.snapshot_id, one.create_seconds) for one in shown)
+            )
         case "image":
             return images.work_from_proto(message.image)
     return None

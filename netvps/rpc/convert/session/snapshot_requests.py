@@ -149,8 +149,8 @@ def import_from_proto(message: files_pb.ImportSnapshotRequest) -> CreateSnapshot
     return CreateSnapshot(session, draft, "")
 
 
-def archive_piece(message: files_pb.ImportSnapshotRequest) -> bytes:
-    """A piece of the archive. Raises InvalidInput."""
+def archive_piece(message: files_pb.ImportSnapshotRequest | files_pb.BrowseSnapshotsRequest) -> bytes:
+    """A piece of the archive, or of SFTP. Raises InvalidInput."""
     if message.WhichOneof("message") != "data" or len(message.data) > MAX_PIECE:
-        raise InvalidInput.of("data", f"after the first message of an import come pieces of up to {MAX_PIECE} bytes")
+        raise InvalidInput.of("data", f"after the first message come pieces of up to {MAX_PIECE} bytes")
     return message.data

@@ -7,12 +7,12 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from netvps.domain.snapshot.exchange import FilesRequest
+from netvps.domain.snapshot.exchange import BrowseOrder, FilesRequest
 from netvps.errors import Exhausted, NetvpsError, NotFound, Unavailable
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from netvps.domain.snapshot.exchange import FilesAnswer, FilesWork
     from netvps.rpc.server.runners.runner_streams import RunnerStreams
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FIRST_ANSWER_TIMEOUT: Final = 10.0
 MAX_PER_USER: Final = 2
 """Maximum exchanges of one user with one runner."""
+MAX_BROWSED_PER_USER: Final = 8
+"""The same of those in which a person reads snapshots, which may stay open."""
 _MAX_WAITING: Final = 16
 """Messages of at most 64 KiB buffered in each direction; beyond that, the sender waits."""
 T = TypeVar("T")
@@ -61,9 +63,11 @@ class _Pipe(Generic[T]):
 class Exchange:
     """One exchange with a runner, as its caller sees it."""
 
-    def __init__(self, runner_uid: str, user: str) -> None:
+    def __init__(self, runner_uid: str, user: str, *, browses: bool = False) -> None:
         self.runner_uid = runner_uid
         self.user = user
+        self.browses = browses
+        """It is one in which a person reads snapshots."""
         self.answered = asyncio.Event()
         self.from_runner: _Pipe[FilesAnswer] = _Pipe()
         self.to_runner: _Pipe[bytes | None] = _Pipe()
@@ -85,6 +89,10 @@ class StreamedFiles:
         self._streams = streams
         self._exchanges: dict[str, Exchange] = {}
 
+    @property
+    def _all(self) -> Iterable[Exchange]:
+        return self._exchanges.values()
+
     @asynccontextmanager
     async def open(self, runner_uid: str, session_uid: str, work: FilesWork, *, user: str) -> AsyncIterator[Exchange]:
         """An exchange that has begun; it ends with the block.
@@ -92,15 +100,20 @@ class StreamedFiles:
         Raises Unavailable if the runner is not connected or does not answer, Exhausted if `user` has MAX_PER_USER
         exchanges with it already.
         """
-        busy = sum((each.runner_uid, each.user) == (runner_uid, user) for each in self._exchanges.values())
-        if busy >= MAX_PER_USER:
+        browses = isinstance(work, BrowseOrder)
+        busy = sum((each.runner_uid, each.user, each.browses) == (runner_uid, user, browses) for each in self._all)
+        if browses and busy >= MAX_BROWSED_PER_USER:
+            raise Exhausted(
+                f"user {user} reads snapshots on this runner {busy} times already: close some", reason="TOO_MANY_CALLS"
+            )
+        if not browses and busy >= MAX_PER_USER:
             raise Exhausted(
                 f"user {user} compares or transfers files of {busy} snapshots on this runner already: wait until one "
                 "is done",
                 reason="TOO_MANY_CALLS",
             )
         stream_id = secrets.token_hex(16)
-        exchange = self._exchanges[stream_id] = Exchange(runner_uid, user)
+        exchange = self._exchanges[stream_id] = Exchange(runner_uid, user, browses=browses)
         try:
             self._streams.push(runner_uid, FilesRequest(stream_id, session_uid, work))
             async with asyncio.timeout(FIRST_ANSWER_TIMEOUT):

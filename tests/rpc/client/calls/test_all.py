@@ -43,12 +43,13 @@ EXAMPLES: dict[str, Any] = {
 
 
 def functions() -> dict[str, Any]:
-    """What makes calls, by name. Messages of streams to the server (exec, import) are no calls."""
+    """What makes calls, by name. Messages of streams to the server (exec, import, browse) are no calls."""
     return {
         name: function
         for module in (images, machines, moves, people, registries, sessions, snapshots)
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith(("_", "exec_", "import_", "build_"))
+        if function.__module__ == module.__name__
+        and not name.startswith(("_", "exec_", "import_", "build_", "browse_"))
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.snapshot.diff import ChangeKind, Count, Diff, DiffOrder, DiffScope, FolderChange, PathChange
-from netvps.domain.snapshot.exchange import ExportOrder, FilesRequest, ImportOrder
+from netvps.domain.snapshot.exchange import BrowseOrder, ExportOrder, FilesRequest, ImportOrder
 from netvps.domain.snapshot.snapshot import SnapshotDraft, SnapshotResult, SnapshotState
 from netvps.errors import Exhausted, NotFound, Unavailable, WrongState
 from netvps.rpc.client.async_client import AsyncClient
@@ -87,7 +87,7 @@ async def test_a_difference_comes_as_the_runner_found_it_and_so_does_its_error(s
 
 async def test_a_runner_that_is_not_there_and_one_that_goes(site: Site) -> None:
     session = await site.running()
-    files = site.server._files
+    files = site.server.files
     with pytest.raises(Unavailable, match="not connected"):
         async with files.open(session.runner, session.uid, DiffOrder("", "", DiffScope()), user="alice"):
             raise AssertionError
@@ -152,6 +152,42 @@ async def test_an_archive_goes_out_and_comes_in(site: Site) -> None:
         assert runner.requests[-1].session_uid == session.uid
         with pytest.raises(NotFound):
             await site.do(lambda client: list(client.export_snapshot("dev1", "none")), alice)
+        task.cancel()
+
+
+async def test_snapshots_are_read_by_requests_and_answers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_files, "MAX_BROWSED_PER_USER", 1)
+    session, alice = await site.running(), await site.remote("alice")
+
+    async def work(incoming: AsyncIterator[bytes]) -> AsyncIterator[FilesAnswer]:
+        async for piece in incoming:
+            yield piece[::-1]
+
+    async def requests(*all_of: bytes) -> AsyncIterator[bytes]:
+        for one in all_of:
+            yield one
+
+    async with site.link(site.machines[0]) as link, asyncio.TaskGroup() as group:
+        runner = Answering(link, work)
+        task = group.create_task(runner.run())
+        await soon(lambda: site.server.runner_links)
+        async with AsyncClient(alice) as client:
+            browse = client.browse_snapshots
+            assert [one async for one in browse("dev1", requests(b"abc", b"de"))] == [b"cba", b"ed"]
+            assert runner.requests[-1] == FilesRequest(runner.requests[-1].stream_id, session.uid, BrowseOrder(()))
+            with pytest.raises(NotFound):
+                await anext(browse("none", requests()))
+            held = asyncio.Event()
+
+            async def waiting() -> AsyncIterator[bytes]:
+                yield b"x"
+                await held.wait()
+
+            async with aclosing(browse("dev1", waiting())) as first:
+                assert await anext(first) == b"x"
+                with pytest.raises(Exhausted, match="close some"):
+                    await anext(browse("dev1", requests(b"x")))
+                held.set()
         task.cancel()
 
 

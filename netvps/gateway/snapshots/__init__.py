@@ -1,0 +1,1 @@
+"""Snapshots for logins that read them."""
