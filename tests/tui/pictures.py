@@ -11,18 +11,21 @@ import re
 import string
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from netvps_tui.pages.session import SessionPage
 from rich.cells import cell_len
 
+from netvps.domain.image.image import ImageView
 from netvps.domain.metrics import Measurement
 from netvps.domain.overlay.path import Path as Link
 from netvps.domain.overlay.path import PathState
 from netvps.domain.runner.runner import SNAPSHOTS, Underlay
 from netvps.domain.session.session import SessionReport, SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.services.images.images import ImagePage
 from tests.rpc.site import ROOT, hello, open_site
 from tests.tui.conftest import started
 
@@ -46,6 +49,13 @@ _SESSIONS: Final = (
     ("queue", SessionState.STOPPING, "debian:12", 1, 1, ""),
     ("web", SessionState.RUNNING, "netvps/debian:latest", 2, 2, ""),
 )
+_IMAGES: Final = (
+    ("netvps/debian:latest", "box1", 84, 3, True),
+    ("netvps/debian:latest", "lab-3", 84, 2, True),
+    ("postgres:17", "box2", 158, 1, False),
+    ("ubuntu:24.04", "box2", 29, 2, False),
+)
+"""Reference, runner, size in MB, sessions, whether it is the default."""
 _LINKS: Final = ((0, 1, 0.00042), (1, 0, 0.00044), (0, 2, 0.0121), (2, 0, 0.0118), (1, 2, 0.0113))
 SCREENS: Final[dict[str, Sequence[str]]] = {
     "sessions": (),
@@ -55,6 +65,7 @@ SCREENS: Final[dict[str, Sequence[str]]] = {
     "network": ("3",),
     "events": ("4",),
     "people": ("5",),
+    "images": ("6",),
     "help": ("1", "question_mark"),
     "palette": ("escape", "colon"),
     "delete": ("escape", "d"),
@@ -96,6 +107,17 @@ async def furnish(site: Site) -> None:
         why = "large packets are lost: let UDP 14789 with 1450 bytes pass on the way"
         yield Link("lab-3", "box2", PathState.REDUCED, 0.0117, 1280, 1400, "192.0.2.3", "192.0.2.2", why)
 
+    async def images(*_: object, **__: object) -> ImagePage:
+        page = ImagePage()
+        for reference, runner, size, sessions, default in _IMAGES:
+            digest = "sha256:" + "0" * 64
+            page.images.append(
+                ImageView(runner, reference, digest, size << 20, "amd64", datetime.now(UTC), default, sessions)
+            )
+        return page
+
+    listing: Any = site.services.images
+    listing.list = images
     network: Any = site.services.network
     network.links = links  # no runner is connected that could measure
 

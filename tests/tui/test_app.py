@@ -1,8 +1,8 @@
 """The way between pages, the palette, the help; and how it looks without colour.
 
 So it is the test of netvps_tui.go, netvps_tui.theme, netvps_tui.commands, netvps_tui.dialogs.help,
-netvps_tui.pages.lists, netvps_tui.pages.events, netvps_tui.pages.network, netvps_tui.pages.people,
-netvps_tui.pages.runners, netvps_tui.pages.session and netvps_tui.work, too.
+netvps_tui.pages.lists, netvps_tui.pages.events, netvps_tui.pages.images, netvps_tui.pages.network,
+netvps_tui.pages.people, netvps_tui.pages.runners, netvps_tui.pages.session and netvps_tui.work, too.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ async def test_digits_lead_to_pages_and_q_back(tui: Running) -> None:
     await tui.shows("web  ✗ FAILED", "Events")
     await tui.press("q", "5")
     await tui.shows("3 people", "root", "admin", "Keys of alice")
+    await tui.press("6")
+    await tui.shows("no runner has an image yet", "not asked, as unreachable: box1", "$ netvps env ls")
     await tui.press("q")
     await tui.shows("4 sessions")
     await tui.press("q")
@@ -90,7 +92,7 @@ async def test_every_screen_looks_as_stored(size: tuple[int, int], monkeypatch: 
     async with open_site() as site:
         await furnish(site)
         async with started(site, size=size) as tui:
-            async for name in each_screen(tui, 12 if size == (80, 24) else 3):
+            async for name in each_screen(tui, 13 if size == (80, 24) else 3):
                 texts += f"==== {name}\n{steady(tui.text)}"
                 letters += f"==== {name}\n{styles.of(tui.styles)}"
     compare(f"{size[0]}x{size[1]}.txt", texts)

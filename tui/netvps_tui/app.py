@@ -20,6 +20,7 @@ from netvps_tui.few_colours import of_terminal
 from netvps_tui.go import Go, palette
 from netvps_tui.live import Live, Status
 from netvps_tui.pages.events import EventsPage
+from netvps_tui.pages.images import ImagesPage
 from netvps_tui.pages.network import NetworkPage
 from netvps_tui.pages.people import PeoplePage
 from netvps_tui.pages.runners import RunnersPage
@@ -44,6 +45,7 @@ PAGES: dict[str, type[Page]] = {
     "network": NetworkPage,
     "events": EventsPage,
     "people": PeoplePage,
+    "images": ImagesPage,
 }
 
 

@@ -36,7 +36,7 @@ class Go(Provider):
         return Content.assemble(name, " " * max(2, _NAMES - name.cell_length), (kind, "$muted not bold"))
 
     def _fixed(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-        for name in ("sessions", "runners", "network", "events", "people"):
+        for name in ("sessions", "runners", "network", "events", "people", "images"):
             yield name, "page", partial(self.app.call_later, self._tui.action_go, name)
         for active in self.screen.active_bindings.values():
             binding = active.binding

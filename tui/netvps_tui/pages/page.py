@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from netvps.client import Session
     from netvps_tui.app import NetvpsApp
 
-_TABS = ("sessions", "runners", "network", "events", "people")
+_TABS = ("sessions", "runners", "network", "events", "people", "images")
 
 
 def whole_parts(parts: Sequence[Content], width: int) -> Content:
@@ -84,9 +84,11 @@ class Page(Screen[None]):
             else Content.from_markup(f"[@click=app.go('{name}')] {number} {name.title()} [/]").stylize("$muted")
             for number, name in enumerate(_TABS, 1)
         ]
-        left = Content.assemble(("netvps ", "bold"), *tabs)
         where = f"{self.tui.me}@{self.tui.server}" if self.tui.me else self.tui.server
         where += "  read-only" if self.tui.read_only else ""
+        left = Content.assemble(("netvps ", "bold"), *tabs)
+        if left.cell_length + len(where) + 3 > self.size.width:
+            left = Content.assemble(*tabs)  # where one is says more
         room = max(0, self.size.width - left.cell_length - 3)
         right = Content.styled(where if len(where) <= room else where[: max(0, room - 1)] + "…" * bool(room), "$faint")
         gap = " " * max(1, self.size.width - left.cell_length - right.cell_length - 2)
