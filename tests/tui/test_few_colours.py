@@ -41,6 +41,8 @@ def test_of_16_colours_each_tone_has_its_own_and_the_cursor_is_seen() -> None:
     assert drawn("standard", Style(color="#5c6575", bgcolor=page)) == ("bright_black", "black")
     assert drawn("standard", Style(color="#5c6575", bgcolor=row)) == ("white", "blue")
     assert drawn("standard", Style(color=ACCENT, bgcolor=page, reverse=True)) == ("cyan", "black")
+    assert drawn("standard", Style(color="#101010", bgcolor=page)) == ("bright_black", "black")  # below a dialog
+    assert drawn("standard", Style(color=THEME.foreground, bgcolor="#2f6f88")) == ("black", "cyan")
 
 
 @pytest.mark.parametrize("colour", ["#0000ff", "#ffffff", "#000000", "#808080"])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _STEPS: Final = (0, 95, 135, 175, 215, 255)
 """Red, green and blue of the 216 colours of a terminal of 256."""
-_BLACK, _BLUE, _WHITE, _GREY, _BRIGHT = 0, 4, 7, 8, 15
+_BLACK, _BLUE, _CYAN, _WHITE, _GREY, _BRIGHT = 0, 4, 6, 7, 8, 15
 _HUES: Final = (1, 3, 2, 6, 4, 5)
 """Red, yellow, green, cyan, blue and magenta of the 16, 60 degrees apart."""
 _GREYISH: Final = 0.25
@@ -79,8 +79,10 @@ def _style16(style: Style) -> Style:
         front, back = _number16(style.color, back=True), _number16(style.bgcolor, back=False)
     if front == _GREY and back not in {None, _BLACK}:
         front = _WHITE
-    if front is not None and front == back:
-        front = _BLACK if front >= _WHITE else _BRIGHT
+    if front is not None and front == back:  # below a dialog, text is dimmed: grey, and not brighter than before
+        front = _BLACK if front >= _WHITE else _GREY if front == _BLACK else _BRIGHT
+    if back == _CYAN and front in {_WHITE, _BRIGHT}:
+        front = _BLACK
     return style + Style(
         color=style.color if front is None else Color.from_ansi(front),
         bgcolor=style.bgcolor if back is None else Color.from_ansi(back),
