@@ -17,6 +17,7 @@ ENVIRONMENT_NAME_MAX = 63
 _ZONE = ".nv.internal"
 """What netvps.domain.overlay.dns answers for."""
 
+_WAKE = "wake+"
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 # Names that programs write into /etc/passwd (useradd --badname, cloud images, directory services), without the
 # separators of an SSH login or of a certificate's principal.
@@ -70,26 +71,30 @@ SNAPSHOTS_LOGIN: Final = ".snapshots"
 
 @dataclass(frozen=True, slots=True)
 class SshLogin:
-    """The user name in an SSH login: NAME[.OWNER][+UNIXUSER]. It has no colon, because scp splits there.
+    """The user name in an SSH login: [wake+]NAME[.OWNER][+UNIXUSER]. It has no colon, because scp splits there.
 
-    SNAPSHOTS_LOGIN in place of UNIXUSER, which no account can have as its name, asks for the snapshots alone.
+    So a session that is called "wake" is reached as a Unix user by "wake.OWNER+UNIXUSER". SNAPSHOTS_LOGIN in place of
+    UNIXUSER, which no account can have as its name, asks for the snapshots alone.
     """
 
     session: str
     owner: str | None
     unix_user: str
+    wake: bool = False
+    """Whether it asks to start the session, whoever stopped it."""
 
     @classmethod
     def parse(cls, text: str) -> SshLogin:
         """Reads a login. Raises InvalidInput."""
-        target, plus, unix_user = text.partition("+")
+        wakes = text.startswith(_WAKE)
+        target, plus, unix_user = text.removeprefix(_WAKE).partition("+")
         if plus and unix_user != SNAPSHOTS_LOGIN:
             check_unix_user(unix_user)
         name, dot, owner = target.partition(".")
         check_label(name, "user", SESSION_NAME_MAX)
         if dot:
             check_label(owner, "user", USER_NAME_MAX)
-        return cls(name, owner if dot else None, unix_user or "root")
+        return cls(name, owner if dot else None, unix_user or "root", wakes)
 
     @classmethod
     def of_host(cls, text: str) -> SshLogin:

@@ -10,9 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from netvps.domain.access.admission import Outcome
+    from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
+    from netvps.domain.sleep.waking import LoginKind
     from netvps.domain.tunnel import AgentConfig, DialTarget
-    from netvps.services.access.logins import Grant
+    from netvps.gateway.ssh.connection import SshConnection
+    from netvps.services.access.logins import Grant, SessionRef
     from netvps.services.network.gateway_location import Route
 
 
@@ -87,13 +91,16 @@ class Certifier(Protocol):
 
 
 class Waker(Protocol):
-    """Lets paused sessions go on."""
+    """Wakes sessions that sleep."""
 
-    async def wake(self, session_uid: str, actor: str) -> None:
-        """Resumes a session if it is paused, on behalf of a user, or of a key, that may log in to it.
+    async def wake(self, session_uid: str, actor: str, kind: LoginKind) -> None:
+        """Resumes or starts a session, on behalf of a user, or of a key, that may log in to it.
 
-        Returns at once; the agent answers when the session goes on. Raises Unavailable.
+        Returns at once. Raises WrongState if a login of that kind does not wake it, Unavailable, Exhausted.
         """
+
+    async def look(self, session_uid: str) -> SessionRef:
+        """The present state of a session. Raises NotFound."""
 
 
 class Authorizer(Certifier, Waker, Protocol):
@@ -104,3 +111,26 @@ class Authorizer(Certifier, Waker, Protocol):
 
     async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
         """The login that a user with a verified certificate gets. Raises NotFound, NotPermitted."""
+
+
+class Registry(Protocol):
+    """The SSH gateway as a connection uses it: it counts connections and limits them."""
+
+    def reason_to_refuse(self, grant: Grant) -> str | None:
+        """Why one more connection is not admitted now; None if it is."""
+
+    def logged_in(self, connection: SshConnection) -> None:
+        """Called when the login is complete."""
+
+    def count_channel(self, grant: Grant, change: int) -> None:
+        """Counts a channel into a session like a connection to it."""
+
+    def refused(self, connection: SshConnection, outcome: Outcome, reason: str) -> None:
+        """Called when the connection ended before the login was complete; `reason` is '' if nothing is to be logged."""
+
+    def ended(self, connection: SshConnection) -> None:
+        """Called last, in either case."""
+
+    @property
+    def audit(self) -> Callable[[AuditEvent], None]:
+        """Takes events for the audit log."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import asyncssh
 import pytest
@@ -21,6 +22,7 @@ from netvps.domain.access.audit import AuditEvent
 from netvps.domain.names import SshLogin
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.sleep.waking import LoginKind
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound, Unavailable
 from netvps.gateway.ports import Authorizer, Locate, SessionDialer, SnapshotBrowser
@@ -73,7 +75,11 @@ class FakeDoorman:
     asked: list[tuple[SshLogin, str]] = field(default_factory=list)
     changes: list[asyncio.Queue[None]] = field(default_factory=list)
     woken: list[tuple[str, str]] = field(default_factory=list)
+    kinds: list[LoginKind] = field(default_factory=list)
     cannot_wake: str = ""
+    looks: int = 0
+    next_look: dict[str, Any] = field(default_factory=lambda: {"state": SessionState.RUNNING})
+    """What changes of the session after each look at it."""
     over: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Configs are sent once it is set, which it is at first."""
@@ -108,10 +114,20 @@ class FakeDoorman:
             raise NotFound(f"there is no session {login.session} of yours")
         return Grant(ref_to(self.session), login.unix_user, user_name)
 
-    async def wake(self, session_uid: str, actor: str) -> None:
+    async def wake(self, session_uid: str, actor: str, kind: LoginKind) -> None:
         self.woken.append((session_uid, actor))
+        self.kinds.append(kind)
         if self.cannot_wake:
             raise Unavailable(self.cannot_wake)
+        if self.session.desired is DesiredState.STOPPED:
+            self.session = replace(
+                self.session, desired=DesiredState.RUNNING, state=SessionState.STARTING, runner="r", message="starting"
+            )
+
+    async def look(self, session_uid: str) -> SessionRef:
+        self.looks += 1
+        seen, self.session = self.session, replace(self.session, **self.next_look)
+        return ref_to(seen)
 
     async def certify(self, grant: Grant, public_key: str) -> str:
         certificate = self.user_ca.generate_user_certificate(

@@ -15,6 +15,7 @@ import pytest
 
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
 from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
+from netvps.domain.sleep.policy import WakePolicy
 from netvps.domain.snapshot.snapshot import Restore, SnapshotOrder, SnapshotSource
 from netvps.errors import ConfigError
 from netvps.files import write_file
@@ -33,6 +34,7 @@ SPEC = SessionSpec(
     labels={"k": "v"},
     restart_policy=RestartPolicy.ON_FAILURE,
     gpu_ids=("GPU-5e4b1f2a-0c1d-4e5f-8a9b-0123456789ab",),
+    wake=WakePolicy.NEVER,
 )
 WANT = Assignment(
     "u",

@@ -42,7 +42,7 @@ class _ChangeCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeCau
     CHANGE_CAUSE_ENDED: _ChangeCause.ValueType  # 6
     """Its container ended by itself, and its restart policy keeps it stopped."""
     CHANGE_CAUSE_LOGIN: _ChangeCause.ValueType  # 7
-    """The actor logged in while it was paused."""
+    """The actor logged in while it was paused or stopped."""
 
 class ChangeCause(_ChangeCause, metaclass=_ChangeCauseEnumTypeWrapper):
     """ChangeCause is why the desired state of a session changed."""
@@ -62,7 +62,7 @@ CHANGE_CAUSE_DRAIN: ChangeCause.ValueType  # 5
 CHANGE_CAUSE_ENDED: ChangeCause.ValueType  # 6
 """Its container ended by itself, and its restart policy keeps it stopped."""
 CHANGE_CAUSE_LOGIN: ChangeCause.ValueType  # 7
-"""The actor logged in while it was paused."""
+"""The actor logged in while it was paused or stopped."""
 Global___ChangeCause: _TypeAlias = ChangeCause  # noqa: Y015
 
 class _RestartPolicy:

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from netvps.api.v1 import session_change_pb2 as _session_change_pb2
+from netvps.api.v1 import session_sleep_pb2 as _session_sleep_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -115,6 +116,7 @@ class SessionSpec(_message.Message):
     GPUS_FIELD_NUMBER: _builtins.int
     GPU_IDS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_POLICY_FIELD_NUMBER: _builtins.int
+    WAKE_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
     cpus: _builtins.float
@@ -141,6 +143,8 @@ class SessionSpec(_message.Message):
     """Limit of what its container writes, in bytes, 64 MiB to 1 PiB; 0 means no limit. A change holds from the next start."""
     gpus: _builtins.int
     """Number of GPUs, at most 64; 0 with gpu_ids, and for none."""
+    wake: _session_sleep_pb2.WakePolicy.ValueType
+    """Which logins start it once it is stopped."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all; only in GetSession."""
@@ -192,10 +196,11 @@ class SessionSpec(_message.Message):
         gpus: _builtins.int = ...,
         gpu_ids: _abc.Iterable[_builtins.str] | None = ...,
         snapshot_policy: _session_change_pb2.SnapshotPolicy | None = ...,
+        wake: _session_sleep_pb2.WakePolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "disk_bytes", b"disk_bytes", "env", b"env", "gpu_ids", b"gpu_ids", "gpus", b"gpus", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "disk_bytes", b"disk_bytes", "env", b"env", "gpu_ids", b"gpu_ids", "gpus", b"gpus", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

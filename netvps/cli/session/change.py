@@ -10,7 +10,7 @@ import click
 
 from netvps.cli.server.connect import client, context
 from netvps.cli.session.lifecycle import ask_each, names_argument, timeout_option, until_settled, wait_option
-from netvps.cli.session.spec_options import RESTART, options_named
+from netvps.cli.session.spec_options import RESTART, WAKE, options_named
 from netvps.cli.ui.arguments import SESSION
 from netvps.cli.ui.output import emit, note
 from netvps.cli.ui.parse import DURATION, SIZE, Number, pairs
@@ -117,6 +117,7 @@ def resize(
     metavar="POLICY",
     help="When its container ends by itself: always, on-failure[:N] or never.",
 )
+@click.option("--wake", type=click.Choice(WAKE), default=None, help="Which logins start it once it is stopped.")
 @click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop.")
 @click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="Set a label; may be repeated.")
 @click.option("--no-label", "dropped", multiple=True, metavar="K", help="Remove a label; may be repeated.")
@@ -191,6 +192,7 @@ def set_(
     protect: bool | None,
     restart: tuple[RestartPolicy, int] | None,
     stop_grace: float | None,
+    wake: str | None,
     labels: tuple[str, ...],
     dropped: tuple[str, ...],
 ) -> None:  # fmt: skip
@@ -203,6 +205,10 @@ def set_(
     policy, most = restart or (None, None)
     changes = _given(delete_protection=protect, restart_policy=policy, max_restarts=most, stop_grace=stop_grace)
     changes |= _given(snapshot_keep=stop_keep, snapshot_max_age=stop_max_age)
+    if wake is not None:
+        from netvps.domain.sleep.policy import WakePolicy
+
+        changes["wake"] = WakePolicy(wake.upper())
     put = pairs(labels, "--label")
     snapshots = _given(every=every, daily_at=daily_at, keep=keep, max_age=max_age, copies=copies)
     if every:

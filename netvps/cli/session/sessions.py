@@ -196,6 +196,11 @@ def _restart_words(spec: SessionSpec) -> str:
     return f"{words}, at most {spec.max_restarts} in a row" if spec.max_restarts else words
 
 
+def _wake_words(spec: SessionSpec) -> str:
+    """Which logins start it, where that is not the default."""
+    return {"ALWAYS": "any login", "NEVER": "logins as wake+NAME only"}.get(spec.wake, "")
+
+
 def _gpus(session: Session) -> str:
     """Those that it holds; those that it asks for while it holds none; '' for none."""
     spec = session.spec
@@ -226,6 +231,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("network", spec.network.lower()),
         ("stop grace", duration_words(spec.stop_grace)),
         ("restarts", _restart_words(spec)),
+        ("woken by", _wake_words(spec)),
         ("protected", "from deletion" if spec.delete_protection else ""),
         ("entrypoint", "runs" if spec.run_entrypoint else ""),
         ("copies", f"of each snapshot on {spec.snapshot_policy.copies} runners" if spec.snapshot_policy.copies else ""),

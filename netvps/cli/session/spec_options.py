@@ -38,6 +38,7 @@ class Restart(click.ParamType["tuple[RestartPolicy, int]"]):
 
 
 RESTART: Final = Restart()
+WAKE: Final = ("default", "always", "never")
 _OPTIONS: Final = (
     click.option("--image", default="", metavar="IMAGE",
                  help="Docker image; by default the server's default environment."),
@@ -61,6 +62,8 @@ _OPTIONS: Final = (
                  help="Also run the image's own command, supervised: again after a failure."),
     click.option("--restart", type=RESTART, default="always", show_default=True, metavar="POLICY",
                  help="When its container ends by itself: always, on-failure[:N] or never."),
+    click.option("--wake", type=click.Choice(WAKE), default="default", show_default=True,
+                 help="Which logins start it once it is stopped; by default those with a terminal."),
     click.option("--exclude", "excluded", multiple=True, metavar="PATH",
                  help="Leave what is below this folder out of snapshots; may be repeated."),
     click.option("--snapshot-every", "every", type=DURATION, default=0.0, metavar="TIME",
@@ -100,6 +103,7 @@ _FIELDS: Final = {
     "restart_policy": "--restart",
     "max_restarts": "--restart",
     "snapshot_keep": "--stop-keep",
+    "wake": "--wake",
     "snapshot_max_age": "--stop-max-age",
     "snapshot_policy.copies": "--copies",
     "snapshot_policy.excluded_paths": "--exclude",
@@ -131,6 +135,7 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def spec_of(options: Mapping[str, Any]) -> SessionSpec:
     """The spec of the options; the rules are the spec's own. Raises InvalidInput with all violations."""
     from netvps.domain.session.spec import Network, SessionSpec
+    from netvps.domain.sleep.policy import WakePolicy
     from netvps.domain.snapshot.policy import SnapshotPolicy
 
     given = {name: options[name] for name in ("pids", "stop_grace") if options[name] is not None}
@@ -152,6 +157,7 @@ def spec_of(options: Mapping[str, Any]) -> SessionSpec:
             delete_protection=options["protect"],
             restart_policy=options["restart"][0],
             max_restarts=options["restart"][1],
+            wake=WakePolicy(options["wake"].upper()),
             snapshot_keep=options["stop_keep"],
             snapshot_max_age=options["stop_max_age"],
             snapshot_policy=SnapshotPolicy(

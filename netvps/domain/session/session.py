@@ -63,7 +63,7 @@ class ChangeCause(StrEnum):
     ENDED = "ENDED"
     """The container ended by itself, and the restart policy keeps it stopped."""
     LOGIN = "LOGIN"
-    """Someone logged in while it was paused."""
+    """Someone logged in while it was paused or stopped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.checks import Checks, check_labels, shown
 from netvps.domain.runner.gpu import GPU_ID, MAX_GPUS
 from netvps.domain.session.limits import Limits
+from netvps.domain.sleep.policy import WakePolicy
 from netvps.domain.snapshot.policy import SnapshotPolicy
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -45,6 +46,7 @@ UPDATABLE: Final = frozenset(
         "snapshot_keep",
         "snapshot_max_age",
         "snapshot_policy",
+        "wake",
     }
 )
 """Fields of a spec that change after the creation."""
@@ -102,6 +104,8 @@ class SessionSpec:
     snapshot_max_age: float = 0.0
     """Seconds after which automatic snapshots are deleted; 0 means no limit."""
     snapshot_policy: SnapshotPolicy = field(default_factory=SnapshotPolicy)
+    wake: WakePolicy = WakePolicy.DEFAULT
+    """Which logins start it once it is stopped."""
 
     def __post_init__(self) -> None:
         checks = Checks()

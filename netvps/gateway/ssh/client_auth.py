@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.domain.checks import shown
 from netvps.domain.names import SshLogin
+from netvps.domain.sleep.waking import LoginKind
 from netvps.errors import InvalidInput, NotFound, NotPermitted
 from netvps.gateway.ssh.user_certificate import certified_user
 
@@ -67,6 +68,16 @@ class ClientAuth:
         """The user named by the client's certificate; '' if it uses a plain key."""
         self._login: SshLogin | None = None
         self._refused: list[str] = []
+
+    @property
+    def asks_to_wake(self) -> bool:
+        """Whether the login asks to start the session."""
+        return self._login is not None and self._login.wake
+
+    @property
+    def kind(self) -> LoginKind:
+        """What is known of the login before its first channel."""
+        return LoginKind.ASKED if self.asks_to_wake else LoginKind.PLAIN
 
     async def accepts_key(self, username: str, key: SSHKey) -> bool:
         """Whether a key opens that session. Called when the key is offered, and again after its signature.

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from asyncssh import DisconnectError, ProtocolError, SSHServer
@@ -32,7 +32,7 @@ from asyncssh.constants import (
 )
 
 from netvps.domain.access.admission import Outcome
-from netvps.domain.session.session import SessionState
+from netvps.domain.sleep.waking import LoginEffect, LoginKind, starts
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError, NotFound, NotPermitted
 from netvps.gateway.snapshots.channels import SnapshotReaders
@@ -40,7 +40,7 @@ from netvps.gateway.ssh.client_auth import REVOKED, ClientAuth, PrecedingKeys
 from netvps.gateway.ssh.events import report
 from netvps.gateway.ssh.jump import Jumps
 from netvps.gateway.ssh.pipe import Downstream, Upstream
-from netvps.gateway.ssh.readiness import reason_not_ready, shown_name
+from netvps.gateway.ssh.readiness import reason_for_login, shown_name
 from netvps.gateway.tui.refusal import Refusal, no_session
 from netvps.gateway.tui.terminal_ui import CHANNELS, REVIEW_SECONDS
 from netvps.services.access.terminal_ui import TERMINAL_UI
@@ -61,14 +61,14 @@ if TYPE_CHECKING:
     from asyncssh.public_key import SSHOpenSSHCertificate
 
     from netvps.domain.access.admission import Ticket
-    from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
-    from netvps.gateway.ports import Authorizer, SnapshotBrowser, Stream
+    from netvps.gateway.ports import Authorizer, Registry, SnapshotBrowser, Stream
     from netvps.gateway.relay.relay import Relay
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.tui.session import UiSession
     from netvps.gateway.tui.terminal_ui import TerminalUi
     from netvps.gateway.tunnel.dialer import Dialer
+    from netvps.gateway.wake.wakes import Wakes
     from netvps.services.access.logins import Grant
     from netvps.tasks import Tasks
 
@@ -108,35 +108,13 @@ class Backend:
     options: SSHServerConnectionOptions
     tasks: Tasks
     preceding_keys: PrecedingKeys
+    wakes: Wakes
     terminal_ui: TerminalUi | None = None
     """None: this gateway shows none."""
     relay: Relay | None = None
     """None: messages are passed in this process."""
     browser: SnapshotBrowser | None = None
     """None: this gateway shows no snapshots."""
-
-
-class Registry(Protocol):
-    """The gateway as a connection uses it: it counts connections and limits them."""
-
-    def reason_to_refuse(self, grant: Grant) -> str | None:
-        """Why one more connection is not admitted now; None if it is."""
-
-    def logged_in(self, connection: SshConnection) -> None:
-        """Called when the login is complete."""
-
-    def count_channel(self, grant: Grant, change: int) -> None:
-        """Counts a channel into a session like a connection to it."""
-
-    def refused(self, connection: SshConnection, outcome: Outcome, reason: str) -> None:
-        """Called when the connection ended before the login was complete; `reason` is '' if nothing is to be logged."""
-
-    def ended(self, connection: SshConnection) -> None:
-        """Called last, in either case."""
-
-    @property
-    def audit(self) -> Callable[[AuditEvent], None]:
-        """Takes events for the audit log."""
 
 
 class SshConnection(SSHServer):
@@ -209,22 +187,44 @@ class SshConnection(SSHServer):
 
     def reason_to_refuse(self) -> str | None:
         """Called by the downstream after a valid signature: why the login is refused; None if it succeeds."""
-        reads = self._readers.takes(self.grant)
-        not_ready = None if reads else reason_not_ready(self.grant)
-        reason = not_ready or self._registry.reason_to_refuse(self.grant)
+        asked = self._auth.asks_to_wake
+        reason = None if self._readers.takes(self.grant) else reason_for_login(self.grant, asked=asked)
+        reason = reason or self._registry.reason_to_refuse(self.grant)
         self._refusal = reason or ""
-        if reason is None and self.grant.session.state is SessionState.PAUSED and not reads:
-            self._explain(f"session {shown_name(self.grant.session, self.grant.user)} is paused: resuming it")
         return reason
+
+    def must_wait(self) -> bool:
+        """Called by the downstream before the login succeeds: whether the session is to be woken before that."""
+        effect = self.grant.session.effect
+        wakes = effect is LoginEffect.WAIT or starts(effect, self._auth.kind)
+        return wakes and not self._readers.takes(self.grant)  # snapshots are read of sessions that sleep, too
+
+    async def wait_for_session(self) -> str | None:
+        """Wakes the session, and waits until it takes logins, with banners; returns why it does not.
+
+        The client is authenticated, and counts as logged in from here on.
+        """
+        self._admit()
+        try:
+            await self._backend.wakes.ready(self.grant, self._auth.kind, self._explain)
+        except NetvpsError as error:
+            return f"session {shown_name(self.grant.session, self.grant.user)} cannot be reached: {error}"
+        return None
+
+    def _admit(self) -> None:
+        """Counts the connection as logged in, once."""
+        if self.state is State.LOGIN:
+            self.state = State.DIALLING
+            self._auth.completed()
+            self._log("ssh login", client=self.downstream.get_extra_info("client_version", ""))
+            self._registry.logged_in(self)
 
     def auth_completed(self) -> None:
         """Starts serving the connection."""
         served = self.grant.session.uid == TERMINAL_UI or self._readers.takes(self.grant)
-        self.state = State.SERVING if served else State.DIALLING
-        self._auth.completed()
-        self._log("ssh login", client=self.downstream.get_extra_info("client_version", ""))
-        self._registry.logged_in(self)
+        self._admit()
         if served:
+            self.state = State.SERVING
             self.downstream.serve_channels()
         serving = self._keep_reviewing() if served else self._serve()
         self._serving = self._backend.tasks.start(serving, name=f"ssh from {self.origin}")
@@ -247,6 +247,8 @@ class SshConnection(SSHServer):
         name = shown_name(self.grant.session, self.grant.user)
         try:
             self.upstream = await self._reach()
+            if self.downstream.probe:
+                await self.downstream.probe.open_at(self.upstream)
             self.state = State.JOINED
             self.downstream.join(self.upstream)
             if self._backend.relay is not None:
@@ -265,20 +267,31 @@ class SshConnection(SSHServer):
     async def _reach(self) -> Upstream:
         """Dials the agent. Checks the key again first: it may have been removed during the login.
 
-        Resumes a paused session. Raises NetvpsError.
+        Starts a session that a person stopped if the client wants a terminal. Raises NetvpsError.
         """
         grant = await self._auth.check_again()
-        await self.wake(grant)
+        await self._wake_for_terminal(grant)
 
         def dial() -> Awaitable[Stream]:
             return self._backend.dialer.open(grant.session.uid, SshTarget(), f"{grant.user}@{self.origin}")
 
         return await self._backend.agent_login.reach(dial, grant, Upstream)
 
-    async def wake(self, grant: Grant) -> None:
-        """Resumes a paused session. Raises NetvpsError."""
-        if grant.session.state is SessionState.PAUSED:
-            await self._backend.authorizer.wake(grant.session.uid, grant.user)
+    async def _wake_for_terminal(self, grant: Grant) -> None:
+        """Wakes a session that only a login with a terminal wakes, if the client's first requests ask for one.
+
+        Others were woken before the login succeeded.
+        """
+        if grant.session.effect is LoginEffect.TERMINAL and not self._auth.asks_to_wake:
+            probe = self.downstream.start_probe()
+            await self._backend.wakes.ready(grant, await probe.kind(), probe.say)
+
+    async def wake(self, grant: Grant, say: Callable[[str], None], kind: LoginKind = LoginKind.TERMINAL) -> None:
+        """Wakes the session of a grant, by default for a person at a terminal, and waits until it takes logins.
+
+        Raises NetvpsError.
+        """
+        await self._backend.wakes.ready(grant, kind, say)
 
     @property
     def sessions(self) -> set[str]:

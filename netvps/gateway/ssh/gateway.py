@@ -23,6 +23,7 @@ from netvps.gateway.ssh.connection import LOGIN_TIMEOUT, Backend, SshConnection
 from netvps.gateway.ssh.listener import Listener
 from netvps.gateway.ssh.readiness import shown_name
 from netvps.gateway.tui.terminal_ui import TerminalUi
+from netvps.gateway.wake.wakes import Wakes
 from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.tasks import Tasks
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from netvps.gateway.tui.apps import TerminalApps
     from netvps.gateway.tui.session import Tokens
     from netvps.gateway.tunnel.dialer import Dialer
-    from netvps.services.access.logins import Grant
+from netvps.services.access.logins import Grant
 
 log = structlog.get_logger()
 
@@ -139,6 +140,7 @@ class SshGateway:
             await self._options(),
             self._tasks,
             PrecedingKeys(),
+            Wakes(self._authorizer, self._tasks),
             ui,
             self._relay,
             self._browser,

@@ -19,10 +19,11 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FA
 
 from netvps.domain.checks import shown
 from netvps.domain.names import SshLogin
+from netvps.domain.sleep.waking import LoginKind
 from netvps.domain.tunnel import SSH_PORT, SshTarget
 from netvps.errors import InvalidInput, NetvpsError, NotFound, NotPermitted
 from netvps.gateway.ssh.events import report
-from netvps.gateway.ssh.readiness import reason_not_ready
+from netvps.gateway.ssh.readiness import reason_for_login
 from netvps.services.access.terminal_ui import TERMINAL_UI
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class Login(Protocol):
     async def authorize(self, login: SshLogin) -> Grant:
         """What its key or certificate may do in a session. Raises NetvpsError."""
 
-    async def wake(self, grant: Grant) -> None:
-        """Resumes a paused session. Raises NetvpsError."""
+    async def wake(self, grant: Grant, say: Callable[[str], None], kind: LoginKind = ...) -> None:
+        """Wakes a session if a login of that kind does, and waits until it takes logins. Raises NetvpsError."""
 
 
 class Counts(Protocol):
@@ -152,11 +153,11 @@ class Jump(SSHTCPSession[bytes]):
         login = self._jumps.login
         try:
             grant = await self._authorize()
-            if reason := reason_not_ready(grant) or self._jumps.counts.reason_to_refuse(grant):
+            if reason := reason_for_login(grant, asked=False) or self._jumps.counts.reason_to_refuse(grant):
                 raise ChannelOpenError(OPEN_CONNECT_FAILED, reason)
             self.grant = grant
             self._jumps.counts.count_channel(grant, 1)
-            await login.wake(grant)
+            await login.wake(grant, lambda _: None, LoginKind.PLAIN)
             return await self._jumps.dialer.open(grant.session.uid, SshTarget(), f"{grant.user}@{login.origin}")
         except (NotFound, NotPermitted):
             raise _refusal(f"session {self._name.target} is not open to you: `netvps ls` lists yours") from None

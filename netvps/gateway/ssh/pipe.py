@@ -37,6 +37,7 @@ from asyncssh.constants import (
     MSG_DEBUG,
     MSG_GLOBAL_REQUEST,
     MSG_IGNORE,
+    MSG_REQUEST_FAILURE,
     MSG_UNIMPLEMENTED,
     MSG_USERAUTH_LAST,
 )
@@ -44,6 +45,7 @@ from asyncssh.packet import SSHPacket, String
 
 from netvps.gateway.ssh.algorithms import algorithm_of, signature_algorithms
 from netvps.gateway.ssh.relayed import Relayed
+from netvps.gateway.wake.terminal_probe import TerminalProbe
 
 if TYPE_CHECKING:
     from asyncssh import SSHKey, SSHServerConnectionOptions
@@ -72,6 +74,7 @@ _TOO_MUCH = "too much data before the login"
 _SIGNATURES = frozenset(signature_algorithms())
 _SHA1 = "RSA and SHA-1"
 _WEAK = "netvps: a signature with {} is refused: update the SSH client, or use an Ed25519 key\r\n"
+_KEEPALIVE = bytes([MSG_GLOBAL_REQUEST]) + String("keepalive@openssh.com") + b"\1"  # a reply is wanted
 _HOST_KEYS = bytes([MSG_GLOBAL_REQUEST]) + String("hostkeys-00@openssh.com")
 
 
@@ -246,6 +249,8 @@ class PipeEnd(Relayed):
 class Downstream(PipeEnd, SSHServerConnection):
     """The connection to a user's SSH client."""
 
+    probe: TerminalProbe | None = None
+    """Answers the first channel until the session is there; None if it is, or if that does not matter."""
     _failures = 0
     _login_bytes = LOGIN_BYTES
     _login_packets = LOGIN_PACKETS
@@ -257,6 +262,20 @@ class Downstream(PipeEnd, SSHServerConnection):
         self._connection = connection
         self._protocol_factory = lambda: connection  # which asyncssh calls once, for its callbacks
         self._serves_channels = False
+
+    def start_probe(self) -> TerminalProbe:
+        """Lets a probe read what has arrived; it reads what follows as it comes."""
+        probe = self.probe = TerminalProbe(self.send_packet)
+        self._queue = [payload for payload in self._queue if not probe.take(payload)]
+        return probe
+
+    def _enqueue(self, payload: bytes) -> None:
+        """Also answers keepalives, as long as no reply that has to come first is open."""
+        if payload.startswith(_KEEPALIVE) and not any(each[0] == MSG_GLOBAL_REQUEST for each in self._queue):
+            self.send_packet(MSG_REQUEST_FAILURE)
+            return
+        if self.probe is None or not self.probe.take(payload):
+            super()._enqueue(payload)
 
     def serve_channels(self) -> None:
         """Lets asyncssh serve the client's channels here, instead of passing messages on; before the first of them."""
@@ -340,9 +359,13 @@ class Downstream(PipeEnd, SSHServerConnection):
 
     async def send_userauth_success(self) -> None:
         """Called after a valid signature; the connection may still refuse."""
-        if reason := self._connection.reason_to_refuse():
+        reason = self._connection.reason_to_refuse()
+        if reason is None and self._connection.must_wait():
+            self._cancel_login_timer()
+            reason = await self._connection.wait_for_session()
+        if reason:
             self._refuse(reason)
-        else:
+        elif self._transport is not None:  # the client may have left while it waited
             await super().send_userauth_success()
 
     def _refuse(self, reason: str) -> None:
@@ -355,10 +378,12 @@ class Downstream(PipeEnd, SSHServerConnection):
 class Upstream(PipeEnd, SSHClientConnection):
     """The connection to a session's agent."""
 
+    probe: TerminalProbe | None = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Dropped: these host keys are the agent's, and the client would store them for the gateway.
         self.not_relayed = _HOST_KEYS
 
     def _is_own(self, payload: bytes) -> bool:
-        return payload.startswith(self.not_relayed)
+        return payload.startswith(self.not_relayed) or (self.probe is not None and self.probe.takes_answer(payload))

@@ -18,7 +18,7 @@ from asyncssh import SSHServerSession
 from netvps.domain.names import SshLogin
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError
-from netvps.gateway.ssh.readiness import reason_not_ready
+from netvps.gateway.ssh.readiness import reason_for_login
 from netvps.gateway.tui.apps import Outcome, Viewer
 from netvps.gateway.tui.early_input import RESET, EarlyInput
 from netvps.gateway.tui.refusal import no_session, refuse
@@ -26,7 +26,7 @@ from netvps.gateway.tui.relay import AgentConnection, ChannelRelay
 from netvps.gateway.tui.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from asyncssh import SSHServerChannel
 
@@ -58,8 +58,8 @@ class Login(Protocol):
     async def authorize(self, login: SshLogin) -> Grant:
         """What the same key or certificate may do in a session. Raises NetvpsError."""
 
-    async def wake(self, grant: Grant) -> None:
-        """Resumes a paused session. Raises NetvpsError."""
+    async def wake(self, grant: Grant, say: Callable[[str], None]) -> None:
+        """Wakes a session, and waits until it takes logins. Raises NetvpsError."""
 
 
 class Tokens(Protocol):
@@ -259,11 +259,11 @@ class UiSession(SSHServerSession[bytes]):
         session, _, owner = name.partition(".")
         try:
             grant = await self._login.authorize(SshLogin(session, owner, self._login.grant.unix_user))
-            if reason := reason_not_ready(grant):
+            if reason := reason_for_login(grant, asked=False):
                 await self._early.explain(self._say, reason)
                 return
             self._say(f"connecting to {name} …")
-            await self._login.wake(grant)
+            await self._login.wake(grant, self._say)
 
             def dial() -> Awaitable[Stream]:
                 return self._services.dialer.open(grant.session.uid, SshTarget(), f"{grant.user}@{self._login.origin}")

@@ -14,6 +14,7 @@ from asyncssh import SSHClientConnection
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.exec import Exit, FromCommand, Stderr, Stdin, StdinEof, Stdout, TerminalSize, ToCommand
 from netvps.domain.session.session import SessionState
+from netvps.domain.sleep.waking import LoginKind
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import Unavailable, WrongState
 from netvps.gateway.ssh.pacing import Paced
@@ -67,7 +68,7 @@ class Commands:
         if reason := reason_not_ready(grant):
             raise WrongState(reason)
         if grant.session.state is SessionState.PAUSED:
-            await self._waker.wake(session.uid, grant.user)
+            await self._waker.wake(session.uid, grant.user, LoginKind.PLAIN)
 
         def dial() -> Awaitable[Stream]:
             return self._dialer.open(session.uid, SshTarget(), f"{grant.user}@exec")

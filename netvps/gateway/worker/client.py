@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 import structlog
 
 from netvps.domain.session.session import SessionState
+from netvps.domain.sleep.waking import LoginEffect
 from netvps.errors import Unavailable
 from netvps.gateway.worker import wire
 from netvps.gateway.worker.socket_stream import SocketStream
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
+    from netvps.domain.sleep.waking import LoginKind
     from netvps.domain.tunnel import DialTarget
     from netvps.gateway.worker.wire import Message, Welcome
     from netvps.timing import Step
@@ -96,9 +98,13 @@ class ControlPlane(asyncio.Protocol):
         question = wire.Certify(number, of.uid, of.name, of.owner, of.state, grant.unix_user, grant.user, public_key)
         return (await self._ask(question, wire.Certified)).certificate
 
-    async def wake(self, session_uid: str, actor: str) -> None:
-        """Resumes a session if it is paused. Raises what the control plane raises."""
-        await self._ask(wire.Wake(next(self._ids), session_uid, actor), wire.Woken)
+    async def wake(self, session_uid: str, actor: str, kind: LoginKind) -> None:
+        """Resumes or starts a session. Raises what the control plane raises."""
+        await self._ask(wire.Wake(next(self._ids), session_uid, actor, kind), wire.Woken)
+
+    async def look(self, session_uid: str) -> SessionRef:
+        """The present state of a session. Raises what the control plane raises."""
+        return _ref(await self._ask(wire.Look(next(self._ids), session_uid), wire.Looked))
 
     async def locate(self, session_uid: str) -> Route | None:
         """How to reach a session over the overlay; None if it does not lead there."""
@@ -276,5 +282,9 @@ class DialledStream(SocketStream):
 
 
 def _grant(found: wire.Granted) -> Grant:
-    ref = SessionRef(found.uid, found.name, found.owner, SessionState(found.state))
-    return Grant(ref, found.unix_user, found.user)
+    return Grant(_ref(found), found.unix_user, found.user)
+
+
+def _ref(found: wire.Granted | wire.Looked) -> SessionRef:
+    effect = LoginEffect(found.effect)
+    return SessionRef(found.uid, found.name, found.owner, SessionState(found.state), effect, found.message)

@@ -18,6 +18,7 @@ from netvps.domain.access.audit import AuditEvent
 from netvps.domain.names import SshLogin
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.session import SessionState
+from netvps.domain.sleep.waking import LoginKind
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import ConfigError, InternalError, NetvpsError
 from netvps.gateway.worker import wire
@@ -126,7 +127,7 @@ class WorkerSocket:
             log.exception("a request of the gateway failed", question=type(question).__name__)
             return wire.failure(number, InternalError("a bug of netvps; see the server's log"))
 
-    async def _answer(self, question: Message) -> Message:
+    async def _answer(self, question: Message) -> Message:  # noqa: PLR0911 — one answer per request
         match question:
             case wire.Authorize(number, session, owner, unix_user, fingerprint):
                 return _granted(
@@ -142,9 +143,12 @@ class WorkerSocket:
             case wire.Locate(number, uid):
                 way = await self._locate(uid) if self._locate else None
                 return wire.Located(number, way.source if way else "", way.address if way else "")
-            case wire.Wake(number, uid, actor):
-                await self._authorizer.wake(uid, actor)
+            case wire.Wake(number, uid, actor, kind):
+                await self._authorizer.wake(uid, actor, LoginKind(kind))
                 return wire.Woken(number)
+            case wire.Look(number, uid):
+                now = await self._authorizer.look(uid)
+                return wire.Looked(number, now.uid, now.name, now.owner, now.state, now.effect, now.message)
             case wire.Unwatched(number, uids):
                 return wire.Unwatched(number, tuple(await self.tunnels.unwatched(uids)))
         raise wire.WireError(f"{type(question).__name__} is no request")
@@ -326,7 +330,8 @@ async def _pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 def _granted(number: int, grant: Grant) -> wire.Granted:
     found = grant.session
-    return wire.Granted(number, found.uid, found.name, found.owner, found.state, grant.unix_user, grant.user)
+    of, to = (found.uid, found.name, found.owner, found.state), (grant.unix_user, grant.user)
+    return wire.Granted(number, *of, *to, found.effect, found.message)
 
 
 def _make_private(path: Path) -> None:

@@ -108,6 +108,9 @@ class Granted:
     state: str
     unix_user: str
     user: str
+    effect: str
+    """What a login does to it."""
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +154,40 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Asks to resume a session, if it is paused, for a granted login."""
+    """Asks to resume or start a session for a granted login, of a LoginKind."""
 
     id: int
     uid: str
     actor: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """It runs, or is being resumed."""
+    """It runs, or is being woken."""
 
     id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Asks for a session's state."""
+
+    id: int
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The state, the LoginEffect, and what the session says."""
+
+    id: int
+    uid: str
+    name: str
+    owner: str
+    state: str
+    effect: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +289,8 @@ Message = (
     | Located
     | Wake
     | Woken
+    | Look
+    | Looked
     | Unwatched
     | MintToken
     | Minted
@@ -276,7 +303,7 @@ Message = (
     | Browse
     | Opened
 )
-QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Wake, Unwatched, MintToken)
+QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Wake, Look, Unwatched, MintToken)
 """Requests of a gateway process."""
 TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}
 _FIELDS: Final = {name: {field.name: str(field.type) for field in fields(kind)} for name, kind in TYPES.items()}

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access.accounts import Caller, SshKey, User
 from netvps.domain.names import SessionName
-from netvps.domain.runner.runner import Runner, RunnerState
-from netvps.domain.session.lifecycle import resume
-from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
-from netvps.errors import InvalidInput, NotFound, NotPermitted, Unavailable
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.sleep.waking import ALIVE, LoginEffect, LoginKind, effect_of_login
+from netvps.errors import InvalidInput, NotFound, NotPermitted
 from netvps.services.access.agent_configs import AgentConfigs
 from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.services.sessions.scope import find_session
+from netvps.services.sleep.waking import wake_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _ROOT: Final = "root"
 _NAMED = 5
 """Maximum number of sessions named in a message, and read for it."""
-_ALIVE = frozenset({SessionState.RUNNING, SessionState.PAUSED, SessionState.UNREACHABLE})
+_MESSAGE: Final = 2000
+"""Longest message that a gateway gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class SessionRef:
     name: str
     owner: str
     state: SessionState
+    effect: LoginEffect = LoginEffect.NONE
+    """What a login does to it."""
+    message: str = ""
+    """What it is about, or why it failed, for its users."""
 
     @property
     def full_name(self) -> SessionName:
@@ -46,9 +51,11 @@ class SessionRef:
 
 def ref_to(session: Session) -> SessionRef:
     """The session for a gateway. One that is to be paused counts as PAUSED already: a login has to wake it."""
-    pausing = session.desired is DesiredState.PAUSED and session.state in _ALIVE
+    pausing = session.desired is DesiredState.PAUSED and session.state in ALIVE
     state = SessionState.PAUSED if pausing else session.state
-    return SessionRef(session.uid, session.name, session.owner, state)
+    effect = effect_of_login(session)
+    message = session.message[:_MESSAGE]
+    return SessionRef(session.uid, session.name, session.owner, state, effect, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,25 +122,21 @@ class Logins:
             except NotFound:
                 return _without_session(login, caller)
 
-    async def wake(self, session_uid: str, actor: str) -> None:
-        """Resumes a session if it is paused, for a login that was authorised; `actor` is its user or its key.
+    async def wake(self, session_uid: str, actor: str, kind: LoginKind) -> None:
+        """Resumes or starts a session that sleeps, for a login that was authorised; `actor` is its user or its key.
 
-        However many log in at once, one of them resumes it. Raises Unavailable if its runner is offline.
+        However many log in at once, one of them wakes it. Raises WrongState if such a login does not, Unavailable if
+        its runner is offline, Exhausted if it has no free GPUs.
         """
+        await wake_session(self._store, self._clock, session_uid, actor, kind)
+
+    async def look(self, session_uid: str) -> SessionRef:
+        """The present state of a session. Raises NotFound."""
         async with self._store.read() as reader:
             session = await reader.get(Session, session_uid)
-        if session is None or session.desired is not DesiredState.PAUSED:
-            return
-        async with self._store.write(actor, "session.desired") as tx:
-            session = await tx.get(Session, session_uid)
-            if session is None or session.desired is not DesiredState.PAUSED:
-                return
-            runner = await tx.get(Runner, session.runner)
-            if runner is None or runner.state is RunnerState.OFFLINE:
-                raise Unavailable(
-                    f"it is paused, and its runner {session.runner_name} is offline: try again when that returns"
-                )
-            await tx.put(resume(session, self._clock(), Author(actor, ChangeCause.LOGIN)))
+        if session is None:
+            raise NotFound("the session was removed")
+        return ref_to(session)
 
     async def certify(self, grant: Grant, public_key: str) -> str:
         """Issues an SSH user certificate (OpenSSH form, three minutes) for the login of a grant."""

@@ -68,7 +68,7 @@ class SessionEdits:
                         f"session {name} changed since revision {revision} (it is at {session.revision}): look at it "
                         "again, then decide"
                     )
-                session = await _write(tx, session, await edit(tx, session, now), now)
+                session = await write_edited(tx, session, await edit(tx, session, now), now)
                 await once.record(session, str(session.full_name))
                 return session
         return await recalled(self._store, earlier)
@@ -91,7 +91,7 @@ async def with_runner(tx: Transaction, before: Session, after: Session, now: dat
     return defer(after, now) if silent else after
 
 
-async def _write(tx: Transaction, before: Session, after: Session, now: datetime) -> Session:
+async def write_edited(tx: Transaction, before: Session, after: Session, now: datetime) -> Session:
     """Writes a changed session; places one that waits for a runner, and drops one that was deleted without one."""
     if after is before:
         return before

@@ -11,6 +11,7 @@ from netvps import exit_codes
 from netvps.domain.session.event import SessionEvent
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, SessionState
 from netvps.domain.session.spec import RestartPolicy, SessionSpec
+from netvps.domain.sleep.policy import WakePolicy
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.errors import AlreadyExists, Changed, Exhausted, WrongState
 from tests.cli.conftest import Run
@@ -122,6 +123,7 @@ def test_what_is_wrong_is_said_with_the_option(run: Run, fake: FakeClient, words
     ("words", "changes"),
     [
         (["--protect"], {"delete_protection": True}),
+        (["--wake", "never"], {"wake": WakePolicy.NEVER}),
         (["--no-protect"], {"delete_protection": False}),
         (["--restart", "never"], {"restart_policy": RestartPolicy.NEVER, "max_restarts": 0}),
         (["--restart", "on-failure:3"], {"restart_policy": RestartPolicy.ON_FAILURE, "max_restarts": 3}),

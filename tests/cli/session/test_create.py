@@ -12,6 +12,7 @@ from netvps import exit_codes
 from netvps.cli.access.ssh_files import SshFiles
 from netvps.domain.session.session import SessionState
 from netvps.domain.session.spec import Network, SessionSpec
+from netvps.domain.sleep.policy import WakePolicy
 from netvps.errors import AlreadyExists
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient, put, session
@@ -52,7 +53,7 @@ def test_options_become_the_spec(run: Run, fake: FakeClient, tmp_path: Path) -> 
     (tmp_path / "other.pub").write_text(f"{ed25519(2)} bob@laptop\n")
     words = ["--image", "debian:12", "--cpus", "1.5", "--memory", "2G", "--shm-size", "1G", "--pids", "100",
              "--open-files", "65536", "--disk", "20G", "--gpus", "2", "--env", "A=b=c", "--env", "E=",
-             "--label", "team=x", "--network", "none", "--entrypoint", "--stop-grace", "1m",
+             "--label", "team=x", "--network", "none", "--entrypoint", "--stop-grace", "1m", "--wake", "always",
              "--ssh-key", str(tmp_path / "other.pub")]  # fmt: skip
     ran = run("create", "dev1", *words, "--no-wait")
     assert ran.code == 0
@@ -61,7 +62,8 @@ def test_options_become_the_spec(run: Run, fake: FakeClient, tmp_path: Path) -> 
         image="debian:12", cpus=1.5, memory_bytes=2 << 30, shm_bytes=1 << 30, pids=100, open_files=65536,
         disk_bytes=20 << 30, gpus=2,
         env={"A": "b=c", "E": ""}, labels={"team": "x"},
-        network=Network.NONE, run_entrypoint=True, stop_grace=60.0, authorized_keys=(ed25519(2),),
+        network=Network.NONE, run_entrypoint=True, stop_grace=60.0, wake=WakePolicy.ALWAYS,
+        authorized_keys=(ed25519(2),),
     )  # fmt: skip
     assert fake.asked[0] == ("create_session", "dev1", asked, "", False)
 

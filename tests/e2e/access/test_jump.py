@@ -63,7 +63,8 @@ def test_a_stopped_session_and_one_of_another_owner_are_explained(system: System
     system.netvps("stop", "halted")
     answer = _run(system, "ssh", _host("halted"), "true", check=False)
     assert answer.returncode == 255
-    assert b"session halted is STOPPED: start it with: netvps start halted" in answer.stderr
+    assert b"a person stopped it, so only a login with a terminal starts it" in answer.stderr
+    assert b"start it with: netvps start halted, or log in as wake+halted" in answer.stderr
     system.netvps("rm", "--yes", "halted")
 
 

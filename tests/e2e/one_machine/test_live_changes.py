@@ -69,6 +69,24 @@ def test_a_paused_session_is_stopped_and_a_stopped_one_is_not_paused(system: Sys
     assert "stopped by root" in system.netvps("show", plain).stdout.decode()
 
 
+def test_what_a_person_stopped_is_started_by_a_terminal_or_on_request_only(system: System, plain: str) -> None:
+    system.netvps("stop", plain)
+    refused = system.ssh(plain, "true", check=False)
+    assert refused.returncode == 255
+    assert f"start it with: netvps start {plain}, or log in as wake+{plain}".encode() in refused.stderr
+    assert state(system, plain) == "exited"
+    asked = system.ssh(f"wake+{plain}", "echo up")
+    assert asked.stdout == b"up\n"
+    assert f"netvps: session {plain} is stopped: starting it".encode() in asked.stderr
+    assert "RUNNING asked by root (login)" in system.netvps("events", plain).stdout.decode()
+    system.netvps("stop", plain)
+    on_terminal = system.run("ssh", "-tt", *system.ssh_options(plain), "127.0.0.1", "seq 2000 && tty")
+    lines = on_terminal.stdout.decode().splitlines()
+    assert lines[0] == f"netvps: session {plain} is stopped: starting it"
+    assert lines[-2] == "2000"
+    assert lines[-1].startswith("/dev/")
+
+
 def test_limits_change_under_a_running_session(system: System, plain: str) -> None:
     started = docker("inspect", "-f", "{{.State.StartedAt}}", container(system, plain))
     system.netvps("resize", plain, "--memory", "256M", "--pids", "99")

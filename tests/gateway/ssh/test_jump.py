@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from netvps.domain.access.audit import AuditEvent
-from netvps.domain.session.session import SessionState
+from netvps.domain.session.session import DesiredState, SessionState
 from netvps.gateway.ssh import jump
 from netvps.gateway.ssh.gateway import ConnectionLimits
 from tests.gateway.conftest import UID, Ran, Sshd, World, a_world, run
@@ -127,7 +127,7 @@ async def test_a_session_that_does_not_run_says_why(world: World) -> None:
     ran = await run(jumping(world, "true"))
     assert ran.code == 255
     assert b"session dev1 is STOPPED: start it with: netvps start dev1" in ran.err
-    world.set_state(SessionState.PAUSED)
+    world.authorizer.session = replace(world.authorizer.session, desired=DesiredState.PAUSED, state=SessionState.PAUSED)
     assert (await run(jumping(world, "true"))).code == 0
     assert world.authorizer.woken == [(UID, "alice")]
 

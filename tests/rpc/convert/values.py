@@ -41,6 +41,7 @@ from netvps.domain.session.session import (
     SnapshotImage,
 )
 from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
+from netvps.domain.sleep.policy import WakePolicy
 from netvps.domain.snapshot.copies import CopyOrder, CopyPart, CopyReport, CopyRequest, CopyState
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import (
@@ -96,6 +97,7 @@ specs = st.builds(
         st.integers(0, 16),
     )
     | st.builds(SnapshotPolicy, daily_at=st.sampled_from(["00:00", "23:59"])),
+    wake=st.sampled_from(WakePolicy),
 )
 images = st.builds(
     SnapshotImage, text, text, text, text, number, small, runner=labels, generation=number, create_time=times

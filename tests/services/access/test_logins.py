@@ -12,6 +12,7 @@ from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.names import SshLogin
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.sleep.waking import LoginKind
 from netvps.errors import NotFound, NotPermitted, Unavailable
 from netvps.services.access.logins import Logins, ref_to
 from tests.fakes.counting import CountingStore
@@ -153,20 +154,20 @@ async def _paused(world: World) -> Session:
 
 async def test_a_login_wakes_a_paused_session_once(world: World) -> None:
     session = await _paused(world)
-    await asyncio.gather(*(world.logins.wake(session.uid, "bob") for _ in range(20)))
+    await asyncio.gather(*(world.logins.wake(session.uid, "bob", LoginKind.PLAIN) for _ in range(20)))
     woken = await world.row(Session, session.uid)
     assert woken is not None
     assert (woken.desired, woken.generation) == (DesiredState.RUNNING, session.generation + 1)
     assert woken.desired_by == Author("bob", ChangeCause.LOGIN)
-    await world.logins.wake(session.uid, "bob")
+    await world.logins.wake(session.uid, "bob", LoginKind.PLAIN)
     assert await world.row(Session, session.uid) == woken
 
 
 async def test_a_login_to_a_paused_session_on_a_silent_runner_is_explained(world: World) -> None:
     session = await _paused(world)
     await world.runners.offline(session.runner)
-    with pytest.raises(Unavailable, match=r"^it is paused, and its runner lab1 is offline: try again when"):
-        await world.logins.wake(session.uid, "alice")
+    with pytest.raises(Unavailable, match=r"^it is paused, and its runner lab1 is offline: try when"):
+        await world.logins.wake(session.uid, "alice", LoginKind.PLAIN)
 
 
 async def test_a_session_counts_as_paused_from_the_moment_that_is_asked_for(world: World) -> None:

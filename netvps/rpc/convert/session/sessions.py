@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_pb2 as pb
+from netvps.api.v1 import session_sleep_pb2 as sleep_pb
 from netvps.api.v1 import session_spec_pb2 as spec_pb
 from netvps.domain.checks import Checks
 from netvps.domain.names import SessionName
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, LastExit, Session, SessionState
 from netvps.domain.session.spec import DEFAULT_GRACE, DEFAULT_PIDS, Network, RestartPolicy, SessionSpec
+from netvps.domain.sleep.policy import WakePolicy
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.rpc.convert import names
@@ -29,6 +31,7 @@ CHANGE_CAUSE = EnumPair(ChangeCause, change_pb.ChangeCause, "CHANGE_CAUSE_")
 RESTART_POLICY = EnumPair(RestartPolicy, change_pb.RestartPolicy, "RESTART_POLICY_")
 _PATHS = {"snapshot_keep": "snapshot_retention.keep", "snapshot_max_age": "snapshot_retention.max_age"}
 """Fields of a spec that are elsewhere in its message."""
+WAKE_POLICY = EnumPair(WakePolicy, sleep_pb.WakePolicy, "WAKE_POLICY_")
 NETWORK = EnumPair(Network, spec_pb.SessionNetwork, "SESSION_NETWORK_")
 
 
@@ -147,6 +150,7 @@ def _listed_spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:
             max_age=duration_to_proto(spec.snapshot_max_age) if spec.snapshot_max_age else None,
         ),
         snapshot_policy=policy_to_proto(spec.snapshot_policy),
+        wake=WAKE_POLICY.to_proto(spec.wake),
     )
 
 
@@ -154,13 +158,15 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
     """Parses a spec. Raises InvalidInput with all violations; fields are named as in the message."""
     checks = Checks()
     network, policy, spec = Network.DEFAULT, RestartPolicy.ALWAYS, SessionSpec()
-    snapshot_policy = SnapshotPolicy()
+    snapshot_policy, wake = SnapshotPolicy(), WakePolicy.DEFAULT
     with checks.nested():
         network = NETWORK.from_proto(message.network, "network", unspecified=Network.DEFAULT)
     with checks.nested():
         policy = RESTART_POLICY.from_proto(message.restart_policy, "restart_policy", unspecified=RestartPolicy.ALWAYS)
     with checks.nested("snapshot_policy"):
         snapshot_policy = policy_from_proto(message.snapshot_policy)
+    with checks.nested():
+        wake = WAKE_POLICY.from_proto(message.wake, "wake", unspecified=WakePolicy.DEFAULT)
     with checks.nested():
         spec = SessionSpec(
             image=message.image,
@@ -184,6 +190,7 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
             snapshot_keep=message.snapshot_retention.keep,
             snapshot_max_age=duration_from_proto(message.snapshot_retention.max_age),
             snapshot_policy=snapshot_policy,
+            wake=wake,
         )
     checks.done()
     return spec

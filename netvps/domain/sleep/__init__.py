@@ -1,0 +1,1 @@
+"""When sessions sleep, and what wakes them; pure."""

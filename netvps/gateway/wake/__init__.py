@@ -1,0 +1,1 @@
+"""Starts sessions that sleep, for logins."""

@@ -1,0 +1,1 @@
+"""Puts idle sessions to sleep, and wakes them for logins."""
