@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from netvps.errors import ConfigError
+from netvps.errors import ConfigError, TimedOut
+from netvps.process import supervisor
 from netvps.process.supervisor import Child, ChildDied, Watchdog
 
 pytestmark = pytest.mark.slow
@@ -152,6 +153,22 @@ async def test_a_death_before_it_is_ready_is_distinguished_from_an_error(argumen
     child = Child("server", [*arguments, "--no-such-flag"], os.environ, 10)
     with pytest.raises(ChildDied, match="code 2"):
         await child.start()
+
+
+async def test_each_start_that_takes_too_long_gives_the_next_one_more_time(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "START_SECONDS", 0.2)
+    child, late = Child("server", arguments, os.environ, 10), 0
+    try:
+        while not child.serving.is_set():
+            try:
+                await child.start()
+            except TimedOut:
+                late += 1
+    finally:
+        await child.stop()
+    assert late > 0
 
 
 async def test_an_error_at_the_start_is_the_childs_own_sentence(arguments: list[str], tmp_path: Path) -> None:

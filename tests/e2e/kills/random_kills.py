@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -115,7 +116,7 @@ class Storm:
     def judge(self) -> None:
         """Waits until all is as promised, reads all files, deletes all sessions; nothing of them may be left."""
         self.system.disarm()
-        self.system.up(check=False)  # says that it runs already, most often
+        self._is_up()  # it runs already, most often
         for name in (*NAMES, BYSTANDER):
             self.system.settled(name)
         self.system.until_right()
@@ -229,10 +230,17 @@ class Storm:
                 self._kill_session(choices)
             elif way == "all":
                 self._kill(self.system.pid(), *self._alive().values())
-                until("it starts again", lambda: self.system.up(check=False).returncode == 0)
+                until("it starts again", self._is_up)
             else:
                 alive = self._alive()
                 self._kill(*(pid for name, pid in alive.items() if way in {name, "both"}))
+
+    def _is_up(self) -> bool:
+        """Whether it runs, once it was asked to start; a start may take longer than a command waits for it."""
+        try:
+            return self.system.up(check=False).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def _kill_at(self, point: str) -> None:
         """Or, if none passes it, wherever they are."""
