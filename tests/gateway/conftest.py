@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -41,6 +40,9 @@ from netvps.services.access.logins import Grant, SessionRef, ref_to
 from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.services.network.gateway_location import Route
 from tests.gateway.fake_agent import FakeAgent
+from tests.gateway.programs import Ran, run
+
+__all__ = ("Ran", "run")
 
 UID = "0d1e2f3g4h5j6"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -378,30 +380,3 @@ class a_world:
         await self.stack.aclose()
         await self.agent.__aexit__()
         await self.tunnels.__aexit__()
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a program ended."""
-
-    code: int
-    out: bytes
-    err: bytes
-
-
-async def run(argv: list[str], stdin: bytes = b"", *, timeout: float = 60) -> Ran:
-    """Runs a program to its end."""
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-    )
-    try:
-        async with asyncio.timeout(timeout):
-            out, err = await process.communicate(stdin)
-    except TimeoutError:
-        process.kill()
-        raise
-    return Ran(process.returncode if process.returncode is not None else -1, out, err)
