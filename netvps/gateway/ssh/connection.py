@@ -200,10 +200,7 @@ class SshConnection(SSHServer):
         return wakes and not self._readers.takes(self.grant)  # snapshots are read of sessions that sleep, too
 
     async def wait_for_session(self) -> str | None:
-        """Wakes the session, and waits until it takes logins, with banners; returns why it does not.
-
-        The client is authenticated, and counts as logged in from here on.
-        """
+        """Wakes the session for a client that is authenticated, and waits, with banners; returns why it failed."""
         self._admit()
         try:
             await self._backend.wakes.ready(self.grant, self._auth.kind, self._explain)
@@ -278,19 +275,13 @@ class SshConnection(SSHServer):
         return await self._backend.agent_login.reach(dial, grant, Upstream)
 
     async def _wake_for_terminal(self, grant: Grant) -> None:
-        """Wakes a session that only a login with a terminal wakes, if the client's first requests ask for one.
-
-        Others were woken before the login succeeded.
-        """
+        """Wakes a session that only a login with a terminal wakes; others were woken before the login succeeded."""
         if grant.session.effect is LoginEffect.TERMINAL and not self._auth.asks_to_wake:
             probe = self.downstream.start_probe()
             await self._backend.wakes.ready(grant, await probe.kind(), probe.say)
 
     async def wake(self, grant: Grant, say: Callable[[str], None], kind: LoginKind = LoginKind.TERMINAL) -> None:
-        """Wakes the session of a grant, by default for a person at a terminal, and waits until it takes logins.
-
-        Raises NetvpsError.
-        """
+        """Wakes a session, by default for a person at a terminal, and waits for it. Raises NetvpsError."""
         await self._backend.wakes.ready(grant, kind, say)
 
     @property
@@ -398,13 +389,10 @@ class SshConnection(SSHServer):
             return Outcome.LOGGED_IN, reason
         if isinstance(exc, ProtocolError) or (isinstance(exc, DisconnectError) and exc.code == DISC_PROTOCOL_ERROR):
             return Outcome.ABUSED, str(exc)
-        if self.user_name:
-            return Outcome.FAILED, "no accepted key"
-        if self.downstream.spoke():
-            return Outcome.FAILED, f"no login: {exc or 'the client left'}"
-        if self.age >= LOGIN_TIMEOUT:
-            return Outcome.FAILED, "no data from the client"
-        return Outcome.SAID_NOTHING, ""
+        if self.user_name or self.downstream.spoke():
+            return Outcome.FAILED, "no accepted key" if self.user_name else f"no login: {exc or 'the client left'}"
+        late = self.age >= LOGIN_TIMEOUT
+        return (Outcome.FAILED, "no data from the client") if late else (Outcome.SAID_NOTHING, "")
 
     def _log(self, event: str, **more: object) -> None:
         report(self._registry.audit, event, self.grant, self.origin, key=self.fingerprint, **more)
