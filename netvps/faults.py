@@ -22,10 +22,13 @@ HIT: Final = ".hit"
 COMMITS: Final = {
     "agent.certificate": "a certificate is issued to a session's agent",
     "access.user": "a user is added",
+    "image.default": "the default environment is chosen",
     "join.runner": "a machine joins as a runner and gets a subnet",
     "join.token": "a join token is made",
     "key.create": "an SSH key is registered",
     "key.delete": "an SSH key is revoked",
+    "registry.login": "a login to a registry is stored",
+    "registry.logout": "a login to a registry is removed",
     "runner.boot_token": "a boot token is made for a session's agent",
     "moves.advance": "a move of a session goes a step further",
     "runner.copy": "the receipt of a copy is recorded, or its removal",
