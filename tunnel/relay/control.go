@@ -38,7 +38,7 @@ const (
 
 const (
 	controlLimit = 8 << 20
-	firstSeconds = 10 * time.Second
+	firstWait = 10 * time.Second
 )
 
 // control is the connection to the maker of a pair.
@@ -67,7 +67,7 @@ func (c *control) read() (kind, index byte, body []byte, err error) {
 }
 
 func (c *control) first(into *start) error {
-	_ = c.file.SetReadDeadline(time.Now().Add(firstSeconds))
+	_ = c.file.SetReadDeadline(time.Now().Add(firstWait))
 	kind, _, body, err := c.read()
 	if err != nil {
 		return err
