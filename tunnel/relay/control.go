@@ -38,7 +38,7 @@ const (
 
 const (
 	controlLimit = 8 << 20
-	firstWait = 10 * time.Second
+	firstWait    = 10 * time.Second
 )
 
 // control is the connection to the maker of a pair.
