@@ -1,4 +1,8 @@
-"""A channel of a login to a session that does not run: SFTP that shows its snapshots, and why there is nothing else."""
+"""A channel of a login that reads snapshots: SFTP that shows them, and why there is nothing else.
+
+Which logins: those that ask for nothing else (`NAME+.snapshots`), those to a session that no login starts, and sftp to
+one that only a terminal starts (gateway/wake).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
 from netvps.domain.names import SNAPSHOTS_LOGIN
 from netvps.domain.session.session import SessionState
+from netvps.domain.sleep.waking import LoginEffect
 from netvps.errors import NetvpsError
 from netvps.gateway.ssh.readiness import reason_not_ready
 from netvps.services.access.terminal_ui import TERMINAL_UI
@@ -42,13 +47,20 @@ class SnapshotReaders:
 
     def __init__(self, browser: SnapshotBrowser | None, tasks: Tasks) -> None:
         self._browser, self._tasks = browser, tasks
+        self._chosen = False
         self._sessions: list[SnapshotSession] = []
 
     def takes(self, grant: Grant) -> bool:
-        """Whether a login reads snapshots: as its session takes no logins, or as it asks for nothing else."""
+        """Whether a login reads snapshots: as no login starts its session, or as it asks for nothing else."""
         if self._browser is None or grant.session.uid == TERMINAL_UI:
             return False
-        return grant.session.state in READABLE or grant.unix_user == SNAPSHOTS_LOGIN
+        asleep = grant.session.state in READABLE and grant.session.effect is LoginEffect.REFUSED
+        return self._chosen or asleep or grant.unix_user == SNAPSHOTS_LOGIN
+
+    def choose(self) -> bool:
+        """Called for sftp to a session that it does not start: whether it reads snapshots, from now on."""
+        self._chosen = self._browser is not None
+        return self._chosen
 
     def require_none(self, grant: Grant) -> None:
         """Raises ChannelOpenError if a login reads snapshots: it is no way to anything else."""

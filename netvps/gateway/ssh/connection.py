@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.admission import Ticket
     from netvps.domain.names import SshLogin
-    from netvps.gateway.ports import Authorizer, Registry, SnapshotBrowser, Stream
+    from netvps.gateway.ports import Authorizer, Registry, SnapshotBrowser
     from netvps.gateway.relay.relay import Relay
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.tui.session import UiSession
@@ -243,7 +243,12 @@ class SshConnection(SSHServer):
         """Dials the session, joins both sides, and waits until the agent's is closed."""
         name = shown_name(self.grant.session, self.grant.user)
         try:
-            self.upstream = await self._reach()
+            grant = await self._auth.check_again()
+            if await self._reads_snapshots(grant):
+                await self._keep_reviewing()
+            origin = f"{grant.user}@{self.origin}"
+            dial = partial(self._backend.dialer.open, grant.session.uid, SshTarget(), origin)
+            self.upstream = await self._backend.agent_login.reach(dial, grant, Upstream)
             if self.downstream.probe:
                 await self.downstream.probe.open_at(self.upstream)
             self.state = State.JOINED
@@ -261,24 +266,18 @@ class SshConnection(SSHServer):
             if self.upstream:
                 self.upstream.abort()
 
-    async def _reach(self) -> Upstream:
-        """Dials the agent. Checks the key again first: it may have been removed during the login.
-
-        Starts a session that a person stopped if the client wants a terminal. Raises NetvpsError.
-        """
-        grant = await self._auth.check_again()
-        await self._wake_for_terminal(grant)
-
-        def dial() -> Awaitable[Stream]:
-            return self._backend.dialer.open(grant.session.uid, SshTarget(), f"{grant.user}@{self.origin}")
-
-        return await self._backend.agent_login.reach(dial, grant, Upstream)
-
-    async def _wake_for_terminal(self, grant: Grant) -> None:
-        """Wakes a session that only a login with a terminal wakes; others were woken before the login succeeded."""
-        if grant.session.effect is LoginEffect.TERMINAL and not self._auth.asks_to_wake:
-            probe = self.downstream.start_probe()
-            await self._backend.wakes.ready(grant, await probe.kind(), probe.say)
+    async def _reads_snapshots(self, grant: Grant) -> bool:
+        """Wakes a session that only a terminal wakes (others were woken before); or lets sftp read its snapshots."""
+        if grant.session.effect is not LoginEffect.TERMINAL or self._auth.asks_to_wake:
+            return False
+        probe = self.downstream.start_probe()
+        kind = await probe.kind()
+        if probe.sftp and self._readers.choose():
+            self.state = State.SERVING
+            self.downstream.serve_probed(probe)
+            return True
+        await self._backend.wakes.ready(grant, kind, probe.say)
+        return False
 
     async def wake(self, grant: Grant, say: Callable[[str], None], kind: LoginKind = LoginKind.TERMINAL) -> None:
         """Wakes a session, by default for a person at a terminal, and waits for it. Raises NetvpsError."""

@@ -45,6 +45,7 @@ from asyncssh.packet import SSHPacket, String
 
 from netvps.gateway.ssh.algorithms import algorithm_of, signature_algorithms
 from netvps.gateway.ssh.relayed import Relayed
+from netvps.gateway.wake.confirmed import ConfirmedChannel
 from netvps.gateway.wake.terminal_probe import TerminalProbe
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ class PipeEnd(Relayed):
             self.other.balance()
 
 
-class Downstream(PipeEnd, SSHServerConnection):
+class Downstream(ConfirmedChannel, PipeEnd, SSHServerConnection):
     """The connection to a user's SSH client."""
 
     probe: TerminalProbe | None = None
@@ -281,6 +282,13 @@ class Downstream(PipeEnd, SSHServerConnection):
         """Lets asyncssh serve the client's channels here, instead of passing messages on; before the first of them."""
         self._channels = {}
         self._serves_channels = True
+
+    def serve_probed(self, probe: TerminalProbe) -> None:
+        """The same, once a probe confirmed the first channel."""
+        queue, self._queue, self._queued_bytes = self._queue, [], 0
+        self.probe = None
+        self.serve_channels()
+        self.serve_confirmed(probe, queue)
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         """Until the login is complete, counts bytes, and sends TCP ACKs immediately.

@@ -65,12 +65,15 @@ class TerminalProbe:
     def __init__(self, send: Send) -> None:
         """`send` sends a message, by its number and the rest of it, to the client."""
         self._send = send
+        self.sftp = False
+        """Whether the client asked for SFTP, and so for no terminal."""
         self._wanted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._channel: int | None = None
         """The client's number of the channel that was confirmed."""
         self._window = self._sent = 0
         """What the client accepts on it, and what was sent."""
-        self._opening = b""
+        self.opening = b""
+        """The message that opened the channel."""
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def kind(self) -> LoginKind:
@@ -89,7 +92,7 @@ class TerminalProbe:
         except PacketDecodeError:  # the agent answers that
             self._decide(wanted=False)
         if opens and self._channel is not None:
-            self._opening = payload
+            self.opening = payload
             return True
         return False
 
@@ -103,6 +106,8 @@ class TerminalProbe:
             self._send(MSG_CHANNEL_OPEN_CONFIRMATION, struct.pack("!IIII", channel, _NUMBER, 0, _PACKET))
         elif kind == MSG_CHANNEL_REQUEST and packet.get_uint32() == _NUMBER:
             request = packet.get_string()
+            if request == b"subsystem" and not self._wanted.done():
+                self.sftp = packet.get_boolean() in {True, False} and packet.get_string() == b"sftp"
             if request == b"pty-req" or request in _PROGRAMS:
                 self._decide(wanted=request == b"pty-req")
 
@@ -122,7 +127,7 @@ class TerminalProbe:
         """Opens the channel at the agent. Raises Unavailable if that refuses it or does not answer."""
         if self._channel is None:
             return
-        packet = SSHPacket(self._opening[1:])
+        packet = SSHPacket(self.opening[1:])
         name, channel, window = packet.get_string(), packet.get_uint32(), packet.get_uint32()
         left = struct.pack("!II", channel, window - self._sent)
         agent.probe = self

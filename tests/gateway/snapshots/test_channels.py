@@ -1,6 +1,6 @@
 """Snapshots of a session through the gateway, with OpenSSH's sftp, from a runner's SFTP server.
 
-So it is the test of the part of netvps.gateway.worker that connects the two.
+So it is the test of the part of netvps.gateway.worker that connects the two, and of netvps.gateway.wake.confirmed.
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import asyncssh
 import pytest
 
-from netvps.domain.session.session import SessionState
+from netvps.domain.session.session import ChangeCause, SessionState
+from netvps.domain.sleep.waking import LoginKind
 from netvps.errors import Unavailable
 from tests.fakes.snapshots import Snapshots
 from tests.gateway.conftest import Ran, Sshd, World, a_world, run
+from tests.gateway.wake.test_wakes import stop
 from tests.rpc.site import soon
 
 if TYPE_CHECKING:
@@ -74,6 +77,43 @@ async def test_a_login_to_a_stopped_session_says_so_and_what_can_be_read(apart: 
         assert b"session dev1 is STOPPED: start it with: netvps start dev1; its snapshots are at /.sn" in ran.err
     ran = await run(apart.ssh("-N", options=("-o", "ExitOnForwardFailure=yes", "-W", "127.0.0.1:22")))
     assert ran.code == 255
+
+
+async def test_sftp_reads_snapshots_of_what_a_person_stopped_and_starts_nothing(apart: World, tmp_path: Path) -> None:
+    """The login has a channel already that the gateway confirmed, to see whether it wants a terminal."""
+    content = os.urandom(3 << 20)
+    snapshots = shows(apart, Snapshots(content))
+    stop(apart, ChangeCause.PERSON)
+    for _ in range(2):
+        ran = await sftp(apart, "ls /.snapshots", f"get /.snapshots/before/file {tmp_path}/file")
+        assert ran.code == 0, ran
+        assert (tmp_path / "file").read_bytes() == content
+    assert apart.authorizer.woken == []
+    assert not apart.agent.requests
+    await soon(lambda: snapshots.open == 0)
+    refused = await run(apart.ssh("true"))
+    assert (refused.code, b"log in as wake+dev1" in refused.err) == (255, True)
+    async with (
+        asyncssh.connect(
+            "127.0.0.1",
+            apart.gateway.port,
+            username="dev1",
+            client_keys=[str(apart.key)],
+            known_hosts=None,
+            config=None,
+        ) as client,
+        client.start_sftp_client() as first,
+        client.start_sftp_client() as second,
+    ):
+        assert await first.listdir("/.snapshots") == await second.listdir("/.snapshots")
+
+
+async def test_sftp_starts_what_netvps_stopped(apart: World) -> None:
+    shows(apart, Snapshots())
+    stop(apart, ChangeCause.IDLE)
+    ran = await sftp(apart, "ls /")
+    assert ran.code == 0, ran
+    assert apart.authorizer.kinds == [LoginKind.PLAIN]
 
 
 async def test_an_error_of_the_runner_is_said(apart: World) -> None:
