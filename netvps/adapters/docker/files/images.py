@@ -136,8 +136,11 @@ class Images:
             raise
 
     async def require_runnable(self, reference: str) -> None:
-        """Raises ImageForOtherMachine if an image is for another architecture than this machine's."""
-        found = await self._docker.call(reference, lambda api: api.inspect_image(reference))
+        """Raises ImageForOtherMachine if an image is for another architecture than this machine's, and not missing."""
+        try:
+            found = await self._docker.call(reference, lambda api: api.inspect_image(reference))
+        except ImageNotFound:
+            return
         machine, made_for = await self.machine(), architecture_of(found)
         kind = made_for.partition("/")[0]
         if made_for and machine and kind != machine and (machine, kind) not in _RUNS_TOO:
