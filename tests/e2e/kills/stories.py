@@ -16,6 +16,7 @@ from netvps.domain.session.spec import RestartPolicy, SessionSpec
 from netvps.errors import AlreadyExists, NetvpsError
 from netvps.faults import AGENT, COMMITS
 from tests.e2e.kills.faulty import Faulty, until
+from tests.e2e.kills.image_stories import IMAGE_PASSES, ImageStories
 from tests.e2e.kills.machine import Machine
 from tests.e2e.kills.snapshot_stories import SNAPSHOT_PASSES, SnapshotStories
 from tests.e2e.system import docker, unique
@@ -56,6 +57,7 @@ PASSES: Final = {
     "end": _both("step.ended", "runner.report"),
     "move": _both("step.move"),
     **SNAPSHOT_PASSES,
+    **IMAGE_PASSES,
     "vanish": _both("runner.online", "runner.offline"),
     "add_key": _both("key.create"),
     "remove_key": _both("key.delete"),
@@ -68,7 +70,7 @@ PASSES: Final = {
 """Operation → the points that it passes."""
 
 
-class Stories(SnapshotStories):
+class Stories(SnapshotStories, ImageStories):
     """One system and its state from one operation to the next. Each operation takes a point and a mode."""
 
     def __init__(self, system: Faulty, image: str, registry: Registry) -> None:

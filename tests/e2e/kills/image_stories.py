@@ -1,0 +1,49 @@
+"""Operations on environments and logins to registries, for the walk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.e2e.system import unique
+
+if TYPE_CHECKING:
+    from tests.e2e.kills.faulty import Faulty
+
+IMAGE_PASSES: Final = {
+    "choose_image": ["image.default.before_commit", "image.default.after_commit"],
+    "log_in_to_registry": ["registry.login.before_commit", "registry.login.after_commit"],
+    "log_out_of_registry": ["registry.logout.before_commit", "registry.logout.after_commit"],
+}
+"""Operation → the points that it passes."""
+
+
+class ImageStories:
+    """A part of Stories."""
+
+    system: Faulty
+
+    def choose_image(self, point: str, mode: str) -> None:
+        """The default environment is the one that was chosen; sessions of the walk name theirs."""
+        chosen = f"{unique('image')}:1"
+        with self.system.struck(point, mode):
+            self.system.answered(lambda client: client.update_default_image(chosen))
+        assert self.system.answered(lambda client: client.get_default_image()).reference == chosen
+        self.system.answered(lambda client: client.update_default_image(""))
+
+    def log_in_to_registry(self, point: str, mode: str) -> None:
+        """A login that is stored is there, once."""
+        host = f"{unique('registry')}.example"
+        with self.system.struck(point, mode):
+            self.system.answered(lambda client: client.update_registry_login(host, "puller", "secret"))
+        assert self._hosts().count(host) == 1
+
+    def log_out_of_registry(self, point: str, mode: str) -> None:
+        """A login that is removed is gone."""
+        host = f"{unique('registry')}.example"
+        self.system.answered(lambda client: client.update_registry_login(host, "puller", "secret"))
+        with self.system.struck(point, mode):
+            self.system.answered(lambda client: client.delete_registry_login(host))
+        assert host not in self._hosts()
+
+    def _hosts(self) -> list[str]:
+        return [login.host for login in self.system.answered(lambda client: list(client.list_registry_logins()))]
