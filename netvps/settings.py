@@ -56,6 +56,7 @@ OTHER_VARIABLES = {
     "NETVPS_ENV": "",
     "NETVPS_FAULTS": "",
     "NETVPS_REQUIRE": "",
+    "NETVPS_RESTORED": "",
     "NETVPS_FULL": "",
     "NETVPS_LAB": "",
     "NETVPS_FUZZ_SECONDS": "",

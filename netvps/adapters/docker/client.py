@@ -37,6 +37,8 @@ DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 CALL_SECONDS = 60
 SLOW_SECONDS = 1800
 _MIN_API = "1.40"
+_CLOSED = "file descriptor cannot be a negative integer"
+"""What urllib3 says when it looks at a closed socket."""
 _IN_CONTAINER = Path("/.dockerenv")
 
 
@@ -192,9 +194,26 @@ class Docker:
         return self._opened(version, timeout)
 
     def _opened(self, version: str, timeout: float | None) -> docker.APIClient:
-        client = docker.APIClient(self.base_url, version=version, timeout=timeout)  # type: ignore[arg-type]
+        client = _Api(self.base_url, version=version, timeout=timeout)  # type: ignore[arg-type]
         client.trust_env = False  # no proxies and no ~/.netrc for a local engine
         return client
+
+
+class _Api(docker.APIClient):
+    """A client that gets over a closed connection in its pool.
+
+    A stream that is cancelled while it ends may leave one: docker-py closes the socket, and urllib3 has the connection
+    back already. urllib3 then fails before it sends anything, so the request may be sent again.
+    """
+
+    def send(self, *args: Any, **kwargs: Any) -> Any:
+        """Sends a request, a second time if the pool had a closed connection."""
+        try:
+            return super().send(*args, **kwargs)
+        except ValueError as error:
+            if _CLOSED not in str(error):
+                raise
+            return super().send(*args, **kwargs)
 
 
 def ask(base_url: str, function: Callable[[Api], T], timeout: float) -> T:

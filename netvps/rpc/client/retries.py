@@ -8,6 +8,7 @@ from typing import Final
 _PACKAGE: Final = "netvps.api.v1"
 
 READS: Final = {
+    "AuditService": ("ListAuditRecords",),
     "ServerService": ("GetServerInfo",),
     "SessionService": ("GetSession", "ListSessions", "WatchSessions", "ReadSessionLogs"),
     "SnapshotService": ("GetSnapshot", "ListSnapshots", "WatchSnapshots", "DiffSession"),

@@ -122,6 +122,7 @@ class Images:
                 f"image {reference} is the default of new sessions: choose another first (netvps env default)"
             )
         found = await self._require(runner)
+        self._asked.pop(found.uid, None)  # a session may just have been deleted
         try:
             image = await self._one(carrier, found, reference)
             if image.sessions:

@@ -38,6 +38,22 @@ def test_the_inside_is_as_it_was_read(name: str) -> None:
     assert found == DIGESTS[name], f"{name} changed: read it, then see whether images.py and stream.py still hold"
 
 
+@pytest.mark.docker
+async def test_a_closed_connection_in_the_pool_is_got_over() -> None:
+    """As a stream leaves it that is cancelled while it ends."""
+    docker = await Docker.open()
+    try:
+        await docker.call("the engine", lambda api: api.version())
+        pool: Any = next(iter(docker.api.get_adapter(docker.api.base_url).pools._container.values()))
+        kept = [connection for connection in pool.pool.queue if connection and connection.sock]
+        assert kept
+        for connection in kept:
+            connection.sock.close()
+        assert "Version" in await docker.call("the engine", lambda api: api.version())
+    finally:
+        docker.close()
+
+
 class Engine(Docker):
     """An engine of which each call does what the test says."""
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from netvps.domain.access.accounts import Role
 from netvps.domain.runner.docker_names import container_name, isolated_network
 from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.lifecycle import SNAPSHOT_PENDING
 from netvps.domain.session.spec import RestartPolicy, SessionSpec
+from netvps.domain.snapshot.snapshot import SnapshotState
 from netvps.errors import AlreadyExists, NetvpsError
 from netvps.faults import AGENT, COMMITS
+from tests.e2e.kills.admin_stories import ADMIN_PASSES, AdminStories
 from tests.e2e.kills.faulty import Faulty, until
-from tests.e2e.kills.image_stories import IMAGE_PASSES, ImageStories
 from tests.e2e.kills.machine import Machine
 from tests.e2e.kills.snapshot_stories import SNAPSHOT_PASSES, SnapshotStories
 from tests.e2e.system import docker, unique
@@ -57,11 +57,10 @@ PASSES: Final = {
     "end": _both("step.ended", "runner.report"),
     "move": _both("step.move"),
     **SNAPSHOT_PASSES,
-    **IMAGE_PASSES,
+    **ADMIN_PASSES,
     "vanish": _both("runner.online", "runner.offline"),
     "add_key": _both("key.create"),
     "remove_key": _both("key.delete"),
-    "add_user": _both("access.user"),
     "join": [
         *_both("join.token", "join.runner"),
         *("join.signed", "identity.key_kept", "identity.before_save", "identity.after_save"),
@@ -70,7 +69,7 @@ PASSES: Final = {
 """Operation → the points that it passes."""
 
 
-class Stories(SnapshotStories, ImageStories):
+class Stories(SnapshotStories, AdminStories):
     """One system and its state from one operation to the next. Each operation takes a point and a mode."""
 
     def __init__(self, system: Faulty, image: str, registry: Registry) -> None:
@@ -177,8 +176,10 @@ class Stories(SnapshotStories, ImageStories):
         name = self._made(unique("s"))
         self.system.ask("stop", name)
         session = self._copied(name)
-        for copy in (self.system.state / "runner/copies").glob(f"{session.uid}*"):
-            copy.unlink()
+        until("its snapshot is taken", lambda: {one.state for one in self._listed(name)} == {SnapshotState.READY})
+        for folder in (self._archives().parent, self._archives()):
+            for file in folder.glob(f"{session.uid}*"):
+                file.unlink()
         docker("rm", container_name(session.uid))
         docker("rmi", "-f", session.snapshot.image if session.snapshot else "")
         with self.system.struck(point, mode):
@@ -297,13 +298,6 @@ class Stories(SnapshotStories, ImageStories):
         name = self._running()
         assert self.system.in_session(name, "true", key=key) is None
         self.system.require_file(name, "kept")
-
-    def add_user(self, point: str, mode: str) -> None:
-        """A person is added, once."""
-        name = unique("u")
-        with self.system.struck(point, mode):
-            self.system.answered(lambda client: client.create_user(name, Role.USER))
-        assert [user.name for user in self.system.answered(lambda client: list(client.list_users()))].count(name) == 1
 
     def join(self, point: str, mode: str) -> None:
         """Another machine joins: one runner, with one subnet, however often it has to start."""

@@ -17,7 +17,8 @@ from netvps.adapters.docker.containers import host_config
 from netvps.adapters.lxcfs import lxcfs_files
 from netvps.domain.runner.docker_names import container_name
 from netvps.domain.session.container import SourceImage
-from netvps.domain.session.session import Assignment, DesiredState, SessionState
+from netvps.domain.session.lifecycle import DISK_LIMIT
+from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.runner.session.agent.runtime import RuntimeFolder
 from netvps.runner.session.agent.upstream import Upstream
@@ -158,6 +159,12 @@ def engine_with_quotas(request: pytest.FixtureRequest) -> Iterator[OwnEngine]:
         engine.destroy()
 
 
+def _is_settled(report: SessionReport, assignment: Assignment, state: SessionState) -> bool:
+    """Whether it is in that state, with the disk that it should have or with the reason why not."""
+    place = (report.state, report.generation)
+    return place == (state, assignment.generation) and report.reason in {"", DISK_LIMIT}
+
+
 @pytest.mark.docker
 @pytest.mark.slow
 async def test_a_disk_limit_holds_and_a_new_one_does_from_the_next_start(
@@ -184,9 +191,11 @@ async def test_a_disk_limit_holds_and_a_new_one_does_from_the_next_start(
             stopped = lab.next(assignment, DesiredState.STOPPED)
             larger = replace(stopped, spec=replace(assignment.spec, disk_bytes=160 << 20))
             lab.link.assign(larger)
-            await lab.link.reported(larger, SessionState.STOPPED)
+            await lab.link.until(lambda: _is_settled(lab.link.reports[-1], larger, SessionState.STOPPED))
             copied = (await lab.engine.inspect(larger)).files is not None  # with overlay2
-            await lab.link.reported(lab.next(assignment, DesiredState.RUNNING), SessionState.RUNNING)
+            assert lab.link.reports[-1].reason == ("" if copied else DISK_LIMIT)
+            running = lab.next(assignment, DesiredState.RUNNING)
+            await lab.link.until(lambda: _is_settled(lab.link.reports[-1], running, SessionState.RUNNING))
             assert await is_full() is not copied
             assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
     finally:

@@ -1,15 +1,17 @@
-"""Operations on environments and logins to registries, for the walk."""
+"""Operations of admins for the walk: people, environments, logins to registries."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.access.accounts import Role
 from tests.e2e.system import unique
 
 if TYPE_CHECKING:
     from tests.e2e.kills.faulty import Faulty
 
-IMAGE_PASSES: Final = {
+ADMIN_PASSES: Final = {
+    "add_user": ["access.user.before_commit", "access.user.after_commit"],
     "choose_image": ["image.default.before_commit", "image.default.after_commit"],
     "log_in_to_registry": ["registry.login.before_commit", "registry.login.after_commit"],
     "log_out_of_registry": ["registry.logout.before_commit", "registry.logout.after_commit"],
@@ -17,10 +19,17 @@ IMAGE_PASSES: Final = {
 """Operation → the points that it passes."""
 
 
-class ImageStories:
+class AdminStories:
     """A part of Stories."""
 
     system: Faulty
+
+    def add_user(self, point: str, mode: str) -> None:
+        """A person is added, once."""
+        name = unique("u")
+        with self.system.struck(point, mode):
+            self.system.answered(lambda client: client.create_user(name, Role.USER))
+        assert [user.name for user in self.system.answered(lambda client: list(client.list_users()))].count(name) == 1
 
     def choose_image(self, point: str, mode: str) -> None:
         """The default environment is the one that was chosen; sessions of the walk name theirs."""
