@@ -87,11 +87,8 @@ async def _started(lab: Lab) -> Assignment:
 
 async def _result(lab: Lab, assignment: Assignment, uid: str, *states: SnapshotState) -> SnapshotResult:
     """The latest result of an order, once there is one, or one of these states."""
-
-    def holds(report: SessionReport) -> bool:
-        return any(one.uid == uid and (not states or one.state in states) for one in report.snapshots)
-
-    results = await _report(lab, assignment, holds)
+    meant = lambda one: one.uid == uid and (not states or one.state in states)  # noqa: E731
+    results = await _report(lab, assignment, lambda report: any(map(meant, report.snapshots)))
     return next(result for result in results.snapshots if result.uid == uid)
 
 
