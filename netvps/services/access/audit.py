@@ -66,7 +66,16 @@ class AuditLog:
             self.note(event)
 
     async def run(self) -> None:
-        """Writes events and deletes old records, until cancelled."""
+        """Writes events and deletes old records, until cancelled; then writes what waits, as at the end of a server."""
+        try:
+            await self._work()
+        finally:
+            try:
+                await self.flush()
+            except NetvpsError as error:
+                log.warning("events of the audit log are lost", error=error.message, count=len(self._pending))
+
+    async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         prune_at, sum_up_at = loop.time(), loop.time() + INTERVAL
         while True:

@@ -63,6 +63,16 @@ async def test_events_are_written_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {each.event for each in store.records} == {LOGIN}
 
 
+async def test_what_waits_at_the_end_is_written() -> None:
+    store = MemoryStore(now)
+    log = AuditLog(store, now, timedelta(days=1))
+    async with running(log):
+        log.note(LOGIN)
+        await until(lambda: len(store.records) == 1)
+        log.note(LOGIN)  # within the pause
+    assert len(store.records) == 2
+
+
 async def test_events_wait_for_the_database_and_what_is_lost_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "_RETRY", 0.001)
     monkeypatch.setattr(service, "PENDING", 3)
