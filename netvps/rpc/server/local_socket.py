@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from netvps.errors import ConfigError, Unauthenticated
+from netvps.errors import ConfigError, Unauthenticated, Unavailable
 from netvps.relay import abort, relay
 from netvps.tasks import Tasks
 
@@ -38,7 +38,13 @@ _PROBE_TIMEOUT = 2.0
 
 
 def peer_uid(peer: str) -> int:
-    """The uid in a peer address as gRPC reports it. Raises Unauthenticated if the connection bypassed the front."""
+    """The uid in a peer address as gRPC reports it.
+
+    Raises Unauthenticated if the connection bypassed the front, and Unavailable, for the caller to try again, if gRPC
+    does not know the peer: seen once, on a busy machine.
+    """
+    if not peer:
+        raise Unavailable("the local connection ended while the call began: try again")
     # Some versions of gRPC percent-encode the path.
     match = _PEER.fullmatch(peer.replace("%2F", "/"))
     if match is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.errors import ConfigError, Unauthenticated
+from netvps.errors import ConfigError, Unauthenticated, Unavailable
 from netvps.rpc.server import local_socket
 from netvps.rpc.server.local_socket import LocalSocket, peer_uid, private_folder
 from tests.rpc.site import open_site, soon
@@ -87,6 +87,11 @@ def test_the_uid_is_in_the_peer(peer: str, uid: int) -> None:
 def test_any_other_peer_has_no_identity(peer: str) -> None:
     with pytest.raises(Unauthenticated):
         peer_uid(peer)
+
+
+def test_a_peer_that_grpc_does_not_know_is_a_fault_that_passes_and_no_refusal() -> None:
+    with pytest.raises(Unavailable, match="try again"):
+        peer_uid("")
 
 
 async def test_a_stale_socket_is_replaced_and_the_file_removed_at_the_end(tmp_path: Path) -> None:
