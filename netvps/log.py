@@ -1,14 +1,19 @@
-"""Logging to stderr: console lines on a terminal, JSON otherwise. Includes the loggers of the standard library."""
+"""Logging to stderr: console lines on a terminal, JSON otherwise, or as NETVPS_LOG_FORMAT says.
+
+Includes the loggers of the standard library.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from netvps.errors import ConfigError
 from netvps.log_bounds import VolumeLimit, bound_event
 
 if TYPE_CHECKING:
@@ -21,6 +26,9 @@ _SECRET = re.compile(
     re.DOTALL,
 )
 _QUIET = ("asyncssh", "aiohttp.access", "docker", "urllib3", "alembic", "sqlalchemy", "aiosqlite")
+
+FORMAT_VARIABLE: Final = "NETVPS_LOG_FORMAT"
+FORMATS: Final = ("auto", "console", "json")
 
 
 def redact(text: str) -> str:
@@ -37,21 +45,26 @@ def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any])
 
 
 def set_up(program: str, *, verbose: bool = False, stream: TextIO | None = None) -> None:
-    """Configures structlog and the standard library for this process; `program` is bound to every line."""
+    """Configures structlog and the standard library for this process; `program` is bound to every line.
+
+    Raises ConfigError if NETVPS_LOG_FORMAT is no format.
+    """
     stream = stream or sys.stderr
     level = logging.DEBUG if verbose else logging.INFO
-    on_terminal = stream.isatty()
+    console = _is_console(stream)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
     ]
-    renderer = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
+    colors = console and stream.isatty() and not os.environ.get("NO_COLOR")
+    renderer = structlog.dev.ConsoleRenderer(colors=colors) if console else structlog.processors.JSONRenderer()
     # Exceptions are rendered to text here and not by the renderer, so that they are truncated and redacted, too.
+    # Redaction comes before truncation, which could leave a part of a secret that nothing recognises.
     last: list[structlog.typing.Processor] = [
         structlog.processors.format_exc_info,
-        bound_event,
         redact_event,
+        bound_event,
         renderer,
     ]
     structlog.configure(
@@ -72,6 +85,13 @@ def set_up(program: str, *, verbose: bool = False, stream: TextIO | None = None)
     structlog.contextvars.bind_contextvars(program=program)
 
 
+def _is_console(stream: TextIO) -> bool:
+    form = os.environ.get(FORMAT_VARIABLE) or FORMATS[0]
+    if form not in FORMATS:
+        raise ConfigError(f"{FORMAT_VARIABLE}: {form!r} is wrong: give {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    return stream.isatty() if form == "auto" else form == "console"
+
+
 def _redacted(value: Any) -> Any:
     match value:
         case str():
@@ -79,7 +99,7 @@ def _redacted(value: Any) -> Any:
         case bytes():
             return redact(value.decode(errors="replace"))
         case dict():
-            return {key: _redacted(item) for key, item in value.items()}
+            return {redact(str(key)): _redacted(item) for key, item in value.items()}
         case list() | tuple():
             return [_redacted(item) for item in value]
         case bool() | int() | float() | None:

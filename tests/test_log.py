@@ -3,11 +3,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 
+from netvps.errors import ConfigError
 from netvps.log import redact, set_up
 
 if TYPE_CHECKING:
@@ -18,15 +20,23 @@ TOKEN = "nvj_k1d2_c2VjcmV0c2VjcmV0_0123456789abcdef"
 PEM = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIE\n-----END EC PRIVATE KEY-----"
 
 
-@pytest.fixture
-def output() -> Iterator[io.StringIO]:
+@contextmanager
+def _set_up() -> Iterator[io.StringIO]:
     handlers, level = logging.root.handlers[:], logging.root.level
     stream = io.StringIO()
     set_up("test", stream=stream)
-    yield stream
-    logging.basicConfig(handlers=handlers, level=level, force=True)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    try:
+        yield stream
+    finally:
+        logging.basicConfig(handlers=handlers, level=level, force=True)
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def output() -> Iterator[io.StringIO]:
+    with _set_up() as stream:
+        yield stream
 
 
 def _lines(stream: io.StringIO) -> list[dict[str, object]]:
@@ -86,3 +96,30 @@ def test_no_line_is_long_and_no_session_floods_the_log(output: io.StringIO) -> N
     assert lines[-1]["event"] == "ssh login"
     assert max(map(len, output.getvalue().splitlines())) < 3000
     assert len(output.getvalue()) < 200_000
+
+
+def test_a_truncated_secret_does_not_remain(output: io.StringIO) -> None:
+    """Redaction comes first: what is left of a secret at the end of a long value would look like none."""
+    for left in (8, 11, 14):
+        structlog.get_logger().info("long", value="x" * (1999 - left) + " " + KEY)
+    structlog.get_logger().info("nested", value={KEY: {"deep": {KEY: 1}}})
+    assert "c2V" not in output.getvalue()
+    assert output.getvalue().count("[redacted]") >= 2
+
+
+@pytest.mark.parametrize(("form", "is_json"), [("console", False), ("json", True), ("auto", True), ("", True)])
+def test_the_format_can_be_chosen(monkeypatch: pytest.MonkeyPatch, form: str, is_json: bool) -> None:
+    monkeypatch.setenv("NETVPS_LOG_FORMAT", form)
+    with _set_up() as stream:
+        structlog.get_logger().info("joined", runner="box1", key=KEY)
+    line = stream.getvalue()
+    assert line.startswith("{") == is_json
+    assert "joined" in line
+    assert "c2VjcmV0" not in line
+    assert "\x1b" not in line
+
+
+def test_an_unknown_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETVPS_LOG_FORMAT", "jsn")
+    with pytest.raises(ConfigError, match="NETVPS_LOG_FORMAT: 'jsn' is wrong: give auto, console or json"):
+        set_up("test", stream=io.StringIO())

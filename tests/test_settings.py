@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from netvps.errors import ConfigError
-from netvps.settings import RunnerSettings, ServerSettings, load, refuse_unknown_variables, secrets_of
+from netvps.settings import RunnerSettings, ServerSettings, load, refuse_unknown_variables
 
 
 def _file(folder: Path, text: str) -> Path:
@@ -123,46 +123,7 @@ def test_an_unreadable_secret_file_is_reported(tmp_path: Path) -> None:
         load(RunnerSettings, {"join_token_file": str(tmp_path / "none")})
 
 
-def test_secrets_are_those_with_a_file() -> None:
-    assert secrets_of(ServerSettings) == ["database_url"]
-    assert secrets_of(RunnerSettings) == ["join_token"]
-
-
-def test_a_runner_has_the_machines_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("socket.gethostname", lambda: "Big_Box.example")
-    assert load(RunnerSettings, {}).name == "big-box"
-
-
-@pytest.mark.parametrize("address", ["host", "host:", ":7443", "host:0", "host:65536"])
-def test_an_address_is_host_and_port(address: str) -> None:
-    with pytest.raises(ConfigError, match="HOST:PORT"):
-        load(RunnerSettings, {"server": address})
-
-
-@pytest.mark.parametrize("balancers", ["0.0.0.0/0", "::/0", "192.0.2.1/24", "example.org"])
-def test_a_load_balancer_is_an_address_or_a_network_and_not_everybody(balancers: str) -> None:
-    assert (
-        load(ServerSettings, {"ssh_balancers": "192.0.2.1, 2001:db8::/64"}).ssh_balancers == "192.0.2.1,2001:db8::/64"
-    )
-    with pytest.raises(ConfigError, match=r"ssh_balancers: '.*' is wrong: "):
-        load(ServerSettings, {"ssh_balancers": balancers})
-
-
 def test_settings_are_frozen() -> None:
     settings = load(ServerSettings, {})
     with pytest.raises(ValueError, match="frozen"):
         settings.drain = 3
-
-
-def test_remembered_flags_come_after_the_environment_and_before_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "c.toml"
-    file.write_text('[server]\nlisten = "127.0.0.9"\nssh_port = 9\ndatabase_url = "sqlite:///f"\n')
-    (tmp_path / "url").write_text("sqlite:///remembered")
-    remembered = {"listen": "127.0.0.2", "api_port": "22", "database_url_file": str(tmp_path / "url"), "gone": "1"}
-    monkeypatch.setenv("NETVPS_API_PORT", "33")
-    settings = load(ServerSettings, {}, file, remembered=remembered)
-    assert (settings.listen, settings.api_port, settings.ssh_port) == ("127.0.0.2", 33, 9)
-    assert settings.database == "sqlite:///remembered"
-    assert load(ServerSettings, {"listen": "::1"}, file, remembered=remembered).listen == "::1"

@@ -77,6 +77,9 @@ COMMANDS: Final = {
     "restore": Entry("netvps.cli.machine.programs:restore", "put a backup in their place", _MACHINES),
     "env": Entry("netvps.cli.env.env:env", "environments, the images of sessions (ls, pull, default, …)", _MACHINES),
     "registry": Entry("netvps.cli.env.registry:registry", "logins with which runners pull images", _MACHINES),
+    "config": Entry(
+        "netvps.cli.install.config:config", "settings of the programs, and where they come from", _MACHINES
+    ),
     "doctor": Entry("netvps.cli.doctor.doctor:doctor", "check this machine and say what to do", _MACHINES),
     "help": Entry("netvps.cli.help.help:show_help", "print the help of a command, or the exit codes", _MISC),
     "completion": Entry("netvps.cli.help.completion:completion", "print a completion script for your shell", _MISC),

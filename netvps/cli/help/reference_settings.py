@@ -47,9 +47,30 @@ name = "box1"
 `netvps up` keeps the flags of a start that succeeded, in `STATE/up.json`. At the next start, a kept flag overrules the
 file; a flag or a variable overrules the kept one. `netvps up --reset-flags` forgets them.
 
-A secret has no flag, because every account of a machine can read the arguments of a process. Give it as a variable, in
-the file, or in a file of its own (`…_file`). A name that no program knows is an error, in the file and in the
-environment."""
+A name that no program knows is an error with the nearest known name, in the file and in the environment; the exit code
+is 10.
+
+## See which settings are in effect
+
+```sh
+netvps config show --sources
+```
+
+It prints each setting with its value and what sets it, and checks all of them. A secret is not printed.
+
+## Give a secret
+
+A secret has no flag, because every account of a machine can read the arguments of a process. Give it in a file of its
+own (`…_file`), as a variable, or in the configuration file: one of them. A newline at the end of the file does not
+count; an empty file is an error; a file that every account can read is a warning in the log. It is read when the
+program starts.
+
+A service of systemd gets its secrets as credentials, which bear the name of the setting; nothing else has to be set:
+
+```ini
+[Service]
+LoadCredential=database_url:/etc/netvps/database-url
+```"""
 
 
 def page() -> str:

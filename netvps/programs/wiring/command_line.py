@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from netvps import exit_codes, log
 from netvps.cli.machine.program_command import ProgramCommand, parse
 from netvps.process.background import start_in_background
@@ -16,7 +18,7 @@ from netvps.process.process import allow_many_files, beating, die_with, fail, gu
 from netvps.process.readiness import Readiness
 from netvps.programs.wiring.remembered import CONFIG, forget, recall, remember, words
 from netvps.programs.wiring.running import find, plain, where
-from netvps.settings import Settings, load
+from netvps.settings import Settings, load, warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -57,6 +59,8 @@ def _launch(program: Program, given: Mapping[str, Any], argv: Sequence[str], rea
         load(kind, {name: given.get(name) for name in kind.model_fields}, remembered=earlier)
         for kind in program.command.settings()
     ]
+    for warning in dict.fromkeys(warning for one in settings for warning in warnings(one)):
+        structlog.get_logger().warning("unsafe setting", reason=warning)
     if program.command.in_background:
         flags = earlier | _flags(given, settings)
         if not given["foreground"]:

@@ -14,7 +14,7 @@ from netvps.settings import PREFIX, load
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from netvps.settings import S
+    from netvps.settings.loading import S
 
 _PLACE: Final = "state_dir"
 """Not stored: it is where the file is."""

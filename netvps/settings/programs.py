@@ -13,39 +13,31 @@ The file has the keys `state_dir` and `runtime_dir`, and a table per program:
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import os
-import re
-import socket
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
-from netvps.domain.names import label_from
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
-from netvps.errors import ConfigError
+from netvps.settings.secret_files import read_secret
+from netvps.settings.values import Repeatable, host_and_port, host_names, ip_address, joined, networks, own_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
     from pydantic_settings import PydanticBaseSettingsSource
 
 # RFC 1918, and RFC 6598 (carrier-grade NAT).
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
-_HOST_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*")
-_HOST_NAME_MAX = 253
 PREFIX = "NETVPS_"
-_COMMON = ("state_dir", "runtime_dir")
+COMMON = ("state_dir", "runtime_dir")
 OTHER_VARIABLES = {
     "NETVPS_CONFIG": "TOML file with settings; `--config` of the programs overrides it",
     "NETVPS_CONTEXT": "name of the context that commands use; `--context` overrides it",
     "NETVPS_SOCKET": "path of the API socket of the context `local`",
     "NETVPS_CONFIG_DIR": "folder of contexts and known hosts; default `~/.config/netvps`",
+    "NETVPS_LOG_FORMAT": "format of the programs' log: `console`, `json`, or `auto` (console on a terminal, else JSON)",
     "NETVPS_DEBUG": "any value: print the traceback of an internal error",
     "NETVPS_ACCESSIBLE": "any value: no colour and no redrawn lines (`NO_COLOR` turns off colour only)",
     "NETVPS_ADDRESS": "`HOST:PORT` of the server that commands use without a context",
@@ -64,69 +56,8 @@ OTHER_VARIABLES = {
 """Variables with the prefix that are no settings, with their purpose; '' for those of tests and scripts."""
 
 
-def _address(value: str) -> str:
-    """Validates HOST:PORT, with an IPv6 host in brackets."""
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
-        raise ValueError("give HOST:PORT, for example gateway.example:7443")
-    return value
-
-
-def _ip(value: str) -> str:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        raise ValueError("give an IP address of this machine, or 0.0.0.0 for all") from None
-    return value
-
-
-def is_host_name(text: str) -> bool:
-    """Whether a text is a host name (RFC 1123): labels of letters, digits and hyphens."""
-    return len(text) <= _HOST_NAME_MAX and _HOST_NAME.fullmatch(text) is not None
-
-
-def _joined(value: object) -> object:
-    """A list, as the file may contain it, joined with commas."""
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-
-
-def _public_names(value: str) -> str:
-    """Validates host names and IP addresses, separated by commas."""
-    names = [name.strip() for name in value.split(",") if name.strip()]
-    for name in names:
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            if not is_host_name(name) or name.rpartition(".")[2].isdigit():
-                why = f"{name!r} is neither a host name nor an IP address: give for example vps.example.org"
-                raise ValueError(why) from None
-    return ",".join(dict.fromkeys(names))
-
-
-def _networks(value: str) -> str:
-    """Validates addresses and networks in CIDR form, separated by commas."""
-    parts = [part.strip() for part in value.split(",") if part.strip()]
-    for part in parts:
-        try:
-            network = ipaddress.ip_network(part)
-        except ValueError as error:
-            raise ValueError(f"{error}: give an address or a network, for example 192.0.2.10 or 192.0.2.0/28") from None
-        if not network.prefixlen:
-            raise ValueError(f"{part} is every address: any client could claim another's")
-    return ",".join(dict.fromkeys(parts))
-
-
-def _own_name() -> str:
-    """The host name as a DNS label."""
-    return label_from(socket.gethostname().split(".")[0], "runner")
-
-
-class Repeatable:
-    """Marks a setting whose flag may be repeated; the values are joined with commas."""
-
-
 Port = Annotated[int, Field(ge=1, le=65535)]
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(host_and_port)]
 
 
 class Settings(BaseSettings):
@@ -141,7 +72,7 @@ class Settings(BaseSettings):
     @property
     def paths(self) -> Paths:
         """Both folders, with defaults filled in."""
-        chosen = {name: str(getattr(self, name)) for name in _COMMON if name in self.model_fields_set}
+        chosen = {name: str(getattr(self, name)) for name in COMMON if name in self.model_fields_set}
         return paths(chosen.get("state_dir"), chosen.get("runtime_dir"))
 
     @classmethod
@@ -161,14 +92,12 @@ class Settings(BaseSettings):
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
         for name in secrets_of(cls):
             file = values.get(f"{name}_file")
-            if file is None:
-                continue
-            if values.get(name) is not None:
+            if file is not None and values.get(name) is not None:
                 raise ValueError(f"{name} and {name}_file are both set: keep one")
-            try:
-                values[name] = Path(file).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"{name}_file {file} cannot be read: {error}") from None
+            if file is not None:
+                values[name] = read_secret(Path(file), f"{name}_file")
+            elif values.get(name) == "":
+                raise ValueError(f"{name} is empty: give the secret, or unset it")
         return values
 
 
@@ -181,8 +110,10 @@ class ServerSettings(Settings):
         default=None, description="postgresql://USER:PASSWORD@HOST/NAME; by default SQLite"
     )
     database_url_file: Path | None = Field(default=None, description="file with the database URL")
-    listen: Annotated[str, AfterValidator(_ip)] = Field(default="127.0.0.1", description="IP address to listen on")
-    public_name: Annotated[str, BeforeValidator(_joined), AfterValidator(_public_names), Repeatable()] = Field(
+    listen: Annotated[str, AfterValidator(ip_address)] = Field(
+        default="127.0.0.1", description="IP address to listen on"
+    )
+    public_name: Annotated[str, BeforeValidator(joined), AfterValidator(host_names), Repeatable()] = Field(
         default="",
         description="host name or address by which clients reach it, for its TLS certificate; several with commas",
     )
@@ -191,7 +122,7 @@ class ServerSettings(Settings):
     ssh_port: Port = Field(default=2222, description="SSH gateway")
     ssh_connections_per_user: int = Field(default=1000, ge=1, description="maximum SSH connections of one user")
     ssh_connections_per_session: int = Field(default=500, ge=1, description="maximum SSH connections to one session")
-    ssh_balancers: Annotated[str, BeforeValidator(_joined), AfterValidator(_networks), Repeatable()] = Field(
+    ssh_balancers: Annotated[str, BeforeValidator(joined), AfterValidator(networks), Repeatable()] = Field(
         default="", description="load balancers that send PROXY protocol v2: addresses or networks, with commas"
     )
     terminal_ui: bool = Field(default=True, description="the terminal UI for `ssh HOST` without a session's name")
@@ -251,7 +182,7 @@ class RunnerSettings(Settings):
 
     server: Address = Field(default="127.0.0.1:7443", description="HOST:PORT of the server's API, for joining")
     link: Address | None = Field(default=None, description="HOST:PORT for runners; by default as the server announces")
-    name: str = Field(default_factory=_own_name, description="name of this machine in netvps")
+    name: str = Field(default_factory=own_name, description="name of this machine in netvps")
     join_token: SecretStr | None = Field(default=None, description="single-use token, needed only to join")
     join_token_file: Path | None = Field(default=None, description="file with the join token, needed only to join")
     docker_host: str | None = Field(default=None, description="Docker's socket; by default DOCKER_HOST or its own")
@@ -273,16 +204,6 @@ class RunnerSettings(Settings):
     agent_dir: Path | None = Field(default=None, description="folder of agent-linux-ARCH; by default the package's")
 
 
-def check_value(settings: type[Settings], name: str, value: object) -> None:
-    """Raises ValueError with the rule if a value is not valid for a setting."""
-    field = settings.model_fields[name]
-    try:
-        rules: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-        TypeAdapter(rules).validate_python(value)
-    except ValidationError as error:
-        raise ValueError(_rule(dict(error.errors(include_url=False)[0]))) from None
-
-
 def is_repeatable(settings: type[Settings], name: str) -> bool:
     """Whether the flag of a setting may be given several times."""
     return any(isinstance(mark, Repeatable) for mark in settings.model_fields[name].metadata)
@@ -294,104 +215,3 @@ def secrets_of(settings: type[Settings]) -> list[str]:
 
 
 PROGRAMS: tuple[type[Settings], ...] = (ServerSettings, RunnerSettings)
-S = TypeVar("S", bound=Settings)
-_RULES = {"int_parsing": "give a whole number", "float_parsing": "give a number", "bool_parsing": "give true or false"}
-
-
-def load(
-    settings: type[S],
-    flags: Mapping[str, Any],
-    file: Path | None = None,
-    *,
-    remembered: Mapping[str, Any] | None = None,
-) -> S:
-    """The settings in effect: from `flags`, else environment, else `remembered` (earlier flags), else file.
-
-    Raises ConfigError that names each wrong setting, its value, and what to do.
-    """
-    refuse_unknown_variables(os.environ)
-    earlier = {name: value for name, value in (remembered or {}).items() if name in settings.model_fields}
-    given = {name: value for name, value in flags.items() if value is not None}
-    in_environment = {name for name in settings.model_fields if PREFIX + name.upper() in os.environ}
-    rest = _below(_read(file or _config_file(), settings), earlier.keys(), settings) | earlier
-    rest = _below(rest, given.keys() | in_environment, settings)
-    try:
-        return settings(**rest, **given)
-    except ValidationError as error:
-        raise ConfigError(_sentence(error, settings)) from None
-
-
-def _below(values: dict[str, Any], stronger: Collection[str], settings: type[Settings]) -> dict[str, Any]:
-    """The values of one source that the names in `stronger`, set by another source, do not override.
-
-    A secret and its file count as one setting; otherwise the two sources together would be refused as both set.
-    """
-    gone = set(stronger)
-    for name in secrets_of(settings):
-        if {name, f"{name}_file"} & gone:
-            gone |= {name, f"{name}_file"}
-    return {name: value for name, value in values.items() if name not in gone}
-
-
-def _config_file() -> Path | None:
-    named = os.environ.get("NETVPS_CONFIG")
-    return Path(named) if named else None
-
-
-def _read(file: Path | None, settings: type[Settings]) -> dict[str, Any]:
-    if file is None:
-        return {}
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {file} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"configuration {file} is not TOML: {error}") from None
-    known = [*_COMMON, *(program.table for program in PROGRAMS)]
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"configuration {file}: unknown key {key!r}{_suggestion(key, known)}")
-    table = content.get(settings.table, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"configuration {file}: {settings.table!r} is a table: write [{settings.table}]")
-    return {key: content[key] for key in _COMMON if key in content} | table
-
-
-def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    """Raises ConfigError for a variable with the prefix that no program reads, which is most likely a typo."""
-    known = OTHER_VARIABLES.keys() | {PREFIX + name.upper() for program in PROGRAMS for name in program.model_fields}
-    for variable in environ:
-        if variable.startswith(PREFIX) and variable not in known:
-            raise ConfigError(f"environment: unknown variable {variable}{_suggestion(variable, known)}; unset it")
-
-
-def _sentence(error: ValidationError, settings: type[Settings]) -> str:
-    parts = []
-    for item in error.errors(include_url=False):
-        name = ".".join(str(part) for part in item["loc"])
-        message = _rule(dict(item))
-        if item["type"] == "extra_forbidden":
-            parts.append(f"unknown setting {name!r}{_suggestion(name, list(settings.model_fields))}")
-        elif not name:
-            parts.append(message)
-        elif name in secrets_of(settings):
-            parts.append(f"{name}: {message}")
-        else:
-            parts.append(f"{name}: {item['input']!r} is wrong: {message}")
-    return "; ".join(parts)
-
-
-def _rule(item: Mapping[str, Any]) -> str:
-    """Turns pydantic's message about a value into an instruction."""
-    if rule := _RULES.get(item["type"]):
-        return rule
-    message = str(item["msg"]).removeprefix("Value error, ")
-    expected = message.removeprefix("Input should be ")
-    if expected == message:
-        return message[:1].lower() + message[1:]
-    return f"give a value {expected}" if expected.startswith(("less", "greater")) else f"give {expected}"
-
-
-def _suggestion(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f": did you mean {close[0]}?" if close else f": known are {', '.join(sorted(known))}"

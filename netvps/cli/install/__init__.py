@@ -1,0 +1,1 @@
+"""Commands that install netvps, and show how it is set up."""
