@@ -29,6 +29,7 @@ RUN: Final = {
     "docs/problems.md": "test_pages.py",
     "docs/environments.md": "test_pages.py",
     "docs/security.md": "test_pages.py",
+    "docs/settings.md": "test_pages.py",
     "docs/remote.md": "test_pages.py",
     "docs/postgresql.md": "test_pages.py",
     "docs/operations.md": "test_pages.py",
