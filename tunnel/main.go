@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"netvps/tunnel/boot"
+	"netvps/tunnel/front"
 	"netvps/tunnel/pid1"
 	"netvps/tunnel/relay"
 	"netvps/tunnel/sftp"
@@ -27,6 +28,7 @@ const usage = `usage:
   agent sftp-server                      serve files on standard input and output (serve starts it)
   agent udp-relay                        relay datagrams on standard input and output (serve starts it)
   agent relay                            pass SSH messages between connections, beside a gateway (which starts it)
+  agent front                            serve the tunnel's port before gRPC, beside a server (which starts it)
   agent version`
 
 // places are the flags of init and serve.
@@ -85,6 +87,8 @@ func run(args []string) error {
 		return udp.Serve()
 	case "relay":
 		return relay.Serve(int(os.Stdin.Fd()), logger())
+	case "front":
+		return front.Serve(int(os.Stdin.Fd()), logger())
 	case "version":
 		fmt.Println(version)
 		return nil

@@ -21,6 +21,8 @@ class AgentHello:
     epoch: int
     version: str
     host_key: str
+    direct: bool = False
+    """Whether it can answer a dial with a direct connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class DialRequest:
     dial_id: str
     target: DialTarget
     origin: str
+    direct: bool = False
+    """Whether a direct connection is asked for; a DialBack stream is an answer, too."""
 
 
 @dataclass(frozen=True, slots=True)

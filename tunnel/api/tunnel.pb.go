@@ -151,7 +151,9 @@ type AgentHello struct {
 	// Version of the agent.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// Public SSH host key, OpenSSH form; Config answers with its certificate.
-	HostKey       string `protobuf:"bytes,4,opt,name=host_key,json=hostKey,proto3" json:"host_key,omitempty"`
+	HostKey string `protobuf:"bytes,4,opt,name=host_key,json=hostKey,proto3" json:"host_key,omitempty"`
+	// The agent can answer with direct connections, see DialRequest.
+	Direct        bool `protobuf:"varint,5,opt,name=direct,proto3" json:"direct,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +214,13 @@ func (x *AgentHello) GetHostKey() string {
 		return x.HostKey
 	}
 	return ""
+}
+
+func (x *AgentHello) GetDirect() bool {
+	if x != nil {
+		return x.Direct
+	}
+	return false
 }
 
 // DialFailure answers a DialRequest.
@@ -525,7 +534,11 @@ type DialRequest struct {
 	// Target of the connection.
 	Target *DialTarget `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
 	// The client, for logs: "alice@192.0.2.7:50312".
-	Origin        string `protobuf:"bytes,3,opt,name=origin,proto3" json:"origin,omitempty"`
+	Origin string `protobuf:"bytes,3,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Answer with a TLS connection of its own to the same port, with ALPN "netvps-dial/1" and the agent's certificate: the
+	// agent sends the length of dial_id (one byte) and dial_id, and gets one byte (1) once it is joined. If that fails,
+	// answer with a DialBack stream.
+	Direct        bool `protobuf:"varint,4,opt,name=direct,proto3" json:"direct,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -579,6 +592,13 @@ func (x *DialRequest) GetOrigin() string {
 		return x.Origin
 	}
 	return ""
+}
+
+func (x *DialRequest) GetDirect() bool {
+	if x != nil {
+		return x.Direct
+	}
+	return false
 }
 
 // DialTarget is the target of a connection, as seen from inside the session.
@@ -948,14 +968,15 @@ const file_netvps_api_v1_tunnel_proto_rawDesc = "" +
 	"\fdial_failure\x18\x02 \x01(\v2\x1a.netvps.api.v1.DialFailureH\x00R\vdialFailure\x125\n" +
 	"\bactivity\x18\x03 \x01(\v2\x17.netvps.api.v1.ActivityH\x00R\bactivity\x12'\n" +
 	"\x0econfig_applied\x18\x04 \x01(\x04H\x00R\rconfigAppliedB\t\n" +
-	"\amessage\"x\n" +
+	"\amessage\"\x90\x01\n" +
 	"\n" +
 	"AgentHello\x12\x1f\n" +
 	"\vsession_uid\x18\x01 \x01(\tR\n" +
 	"sessionUid\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x19\n" +
-	"\bhost_key\x18\x04 \x01(\tR\ahostKey\">\n" +
+	"\bhost_key\x18\x04 \x01(\tR\ahostKey\x12\x16\n" +
+	"\x06direct\x18\x05 \x01(\bR\x06direct\">\n" +
 	"\vDialFailure\x12\x17\n" +
 	"\adial_id\x18\x01 \x01(\tR\x06dialId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x86\x01\n" +
@@ -976,11 +997,12 @@ const file_netvps_api_v1_tunnel_proto_rawDesc = "" +
 	"\fuser_ca_keys\x18\x03 \x03(\tR\n" +
 	"userCaKeys\x12)\n" +
 	"\x10host_certificate\x18\x04 \x01(\tR\x0fhostCertificate\x12'\n" +
-	"\x0fuser_principals\x18\x05 \x03(\tR\x0euserPrincipals\"q\n" +
+	"\x0fuser_principals\x18\x05 \x03(\tR\x0euserPrincipals\"\x89\x01\n" +
 	"\vDialRequest\x12\x17\n" +
 	"\adial_id\x18\x01 \x01(\tR\x06dialId\x121\n" +
 	"\x06target\x18\x02 \x01(\v2\x19.netvps.api.v1.DialTargetR\x06target\x12\x16\n" +
-	"\x06origin\x18\x03 \x01(\tR\x06origin\"T\n" +
+	"\x06origin\x18\x03 \x01(\tR\x06origin\x12\x16\n" +
+	"\x06direct\x18\x04 \x01(\bR\x06direct\"T\n" +
 	"\n" +
 	"DialTarget\x12\x12\n" +
 	"\x03ssh\x18\x01 \x01(\bH\x00R\x03ssh\x12\x12\n" +

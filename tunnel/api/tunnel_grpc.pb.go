@@ -29,7 +29,7 @@ const (
 //
 // TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
 // The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
-// DialBack stream for each, so that a slow reader does not stall other connections.
+// DialBack stream for each, or a direct connection, so that a slow reader does not stall other connections.
 type TunnelServiceClient interface {
 	// Control is the agent's control stream. The agent sends Hello; the gateway answers with the Config, and sends
 	// each later one. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
@@ -79,7 +79,7 @@ type TunnelService_DialBackClient = grpc.BidiStreamingClient[DialBackRequest, Di
 //
 // TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
 // The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
-// DialBack stream for each, so that a slow reader does not stall other connections.
+// DialBack stream for each, or a direct connection, so that a slow reader does not stall other connections.
 type TunnelServiceServer interface {
 	// Control is the agent's control stream. The agent sends Hello; the gateway answers with the Config, and sends
 	// each later one. A newer epoch, or a newer stream of the same epoch, replaces an older stream.

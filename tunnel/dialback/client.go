@@ -150,15 +150,12 @@ func (c *Client) awaitRunner(ctx context.Context, _ string) (net.Conn, error) {
 }
 
 func (c *Client) dial(boot rundir.Boot, own tls.Certificate) (*grpc.ClientConn, error) {
-	roots, err := identity.Roots(boot)
+	config, err := configOf(boot, own)
 	if err != nil {
 		return nil, err
 	}
 	return grpc.NewClient("passthrough:///"+boot.ServerName,
-		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
-			RootCAs: roots, ServerName: boot.ServerName, MinVersion: tls.VersionTLS12,
-			Certificates: []tls.Certificate{own},
-		})),
+		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithContextDialer(c.awaitRunner),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: longWait}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
@@ -166,4 +163,14 @@ func (c *Client) dial(boot rundir.Boot, own tls.Certificate) (*grpc.ClientConn, 
 		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connectionWindow),
 		grpc.WithWriteBufferSize(writeBuffer),
 	)
+}
+
+func configOf(boot rundir.Boot, own tls.Certificate) (*tls.Config, error) {
+	roots, err := identity.Roots(boot)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		RootCAs: roots, ServerName: boot.ServerName, MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{own},
+	}, nil
 }

@@ -28,6 +28,16 @@ func (l *link) open(ctx, control context.Context, request *api.DialRequest) {
 	}
 	l.streams.Go(func() {
 		defer l.client.streams.free()
+		if request.GetDirect() && request.GetTarget().GetSsh() {
+			conn, err := l.client.direct(ctx, request)
+			if err == nil {
+				l.client.dials.free()
+				l.client.ServeSSH(conn)
+				_ = conn.Close()
+				return
+			}
+			l.client.Log.Info("no direct connection: the slower way is taken", "origin", request.GetOrigin(), "error", err)
+		}
 		conn, target, err := l.connect(ctx, request)
 		l.client.dials.free()
 		if err != nil {

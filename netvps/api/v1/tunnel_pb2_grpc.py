@@ -28,7 +28,7 @@ if _version_not_supported:
 class TunnelServiceStub:
     """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
     The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
-    DialBack stream for each, so that a slow reader does not stall other connections.
+    DialBack stream for each, or a direct connection, so that a slow reader does not stall other connections.
     """
 
     def __init__(self, channel):
@@ -52,7 +52,7 @@ class TunnelServiceStub:
 class TunnelServiceServicer:
     """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
     The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
-    DialBack stream for each, so that a slow reader does not stall other connections.
+    DialBack stream for each, or a direct connection, so that a slow reader does not stall other connections.
     """
 
     def Control(self, request_iterator, context):
@@ -95,7 +95,7 @@ def add_TunnelServiceServicer_to_server(servicer, server):
 class TunnelService:
     """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
     The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
-    DialBack stream for each, so that a slow reader does not stall other connections.
+    DialBack stream for each, or a direct connection, so that a slow reader does not stall other connections.
     """
 
     @staticmethod

@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class TunnelServiceStub:
     """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
     The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
-    DialBack stream for each, so that a slow reader does not stall other connections.
+    DialBack stream for each, or a direct connection, so that a slow reader does not stall other connections.
     """
 
     @_typing.overload
@@ -49,7 +49,7 @@ class TunnelServiceStub:
 class TunnelServiceAsyncStub(TunnelServiceStub):
     """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
     The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
-    DialBack stream for each, so that a slow reader does not stall other connections.
+    DialBack stream for each, or a direct connection, so that a slow reader does not stall other connections.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -65,7 +65,7 @@ class TunnelServiceAsyncStub(TunnelServiceStub):
 class TunnelServiceServicer(metaclass=_abc_1.ABCMeta):
     """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
     The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
-    DialBack stream for each, so that a slow reader does not stall other connections.
+    DialBack stream for each, or a direct connection, so that a slow reader does not stall other connections.
     """
 
     @_abc_1.abstractmethod

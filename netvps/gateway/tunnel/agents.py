@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from netvps.domain.tunnel import AgentHello
     from netvps.gateway.tunnel.dial_stream import DialStream
+    from netvps.gateway.tunnel.front import DirectConnection
+
+    Answer = DialStream | DirectConnection
 
 DIAL_TIMEOUT = 10.0
 """Seconds that an agent has to open the stream of a dial."""
@@ -31,8 +34,8 @@ class Agent:
 
     def __init__(self, hello: AgentHello) -> None:
         self.hello = hello
-        self.streams: set[DialStream] = set()
-        self._dials: dict[str, asyncio.Future[DialStream]] = {}
+        self.streams: set[Answer] = set()
+        self._dials: dict[str, asyncio.Future[Answer]] = {}
         self._requests: deque[DialRequest] = deque()
         self._config: AgentConfig | None = None
         self._configured = False
@@ -85,12 +88,15 @@ class Agent:
             else:
                 await self._wake.wait()
 
-    async def dial(self, target: DialTarget, origin: str) -> DialStream:
-        """Opens a connection. Raises Exhausted, Unavailable, or ControlEnded, after which the agent may reconnect."""
+    async def dial(self, target: DialTarget, origin: str, *, direct: bool = False) -> Answer:
+        """Opens a connection; `direct` allows a direct one.
+
+        Raises Exhausted, Unavailable, or ControlEnded, after which the agent may reconnect.
+        """
         if len(self._dials) >= MAX_PENDING or len(self._dials) + len(self.streams) >= MAX_STREAMS:
             raise Exhausted("the session has too many connections: close some")
-        request = DialRequest(secrets.token_urlsafe(16), target, origin)
-        future: asyncio.Future[DialStream] = asyncio.get_running_loop().create_future()
+        request = DialRequest(secrets.token_urlsafe(16), target, origin, direct and self.hello.direct)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._dials[request.dial_id] = future
         self._requests.append(request)
         self._wake.set()
@@ -110,7 +116,7 @@ class Agent:
             if request in self._requests:
                 self._requests.remove(request)
 
-    def answer(self, dial_id: str, stream: DialStream) -> bool:
+    def answer(self, dial_id: str, stream: Answer) -> bool:
         """Hands the stream to the waiting dial; returns False if no dial waits for it (any more)."""
         future = self._dials.get(dial_id)
         if future is None or future.done():

@@ -17,8 +17,11 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
+    from netvps.domain.access.identity import SessionIdentity
     from netvps.domain.tunnel import AgentHello, DialTarget, Frame, FromAgent, ToAgent
     from netvps.gateway.ports import Configs
+    from netvps.gateway.tunnel.agents import Answer
+    from netvps.gateway.tunnel.front import DirectConnection
 
 log = structlog.get_logger()
 
@@ -42,6 +45,8 @@ class Tunnels:
         self._tasks = Tasks()
         self._draining = False
         self._listeners: list[Callable[[str], None]] = []
+        self.direct = False
+        """Whether agents can make direct connections."""
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -127,16 +132,38 @@ class Tunnels:
             reader.cancel()
             agent.streams.discard(stream)
 
+    def arrived(self, who: SessionIdentity, dial_id: str, connection: DirectConnection) -> bool:
+        """Hands a direct connection to the dial that waits for it; returns False if there is none."""
+        agent = self._agents.get(who.uid)
+        if agent is None or agent.hello.epoch != who.epoch or not agent.answer(dial_id, connection):
+            log.warning("unexpected connection of an agent", session=who.uid, epoch=who.epoch, dial=dial_id)
+            return False
+        streams = agent.streams
+        streams.add(connection)
+        connection.on_end = lambda: streams.discard(connection)
+        return True
+
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialStream:
         """Opens a connection into a session, not started yet; `origin` names the client in the agent's log.
 
         Raises Unavailable if the agent does not connect within 15 s or cannot open it, Exhausted if it has too many.
         """
+        stream = await self._open(session_uid, target, origin, direct=False)
+        if not isinstance(stream, DialStream):  # cannot be: no direct connection was asked for
+            stream.abort()
+            raise Unavailable("the session's agent answered in a way that was not asked for: try again")
+        return stream
+
+    async def open_direct(self, session_uid: str, target: DialTarget, origin: str) -> Answer:
+        """Like `open`, but a direct connection if the agent and this server can: to be joined with a socket."""
+        return await self._open(session_uid, target, origin, direct=self.direct)
+
+    async def _open(self, session_uid: str, target: DialTarget, origin: str, *, direct: bool) -> Answer:
         until = asyncio.get_running_loop().time() + CONNECT_TIMEOUT
         while True:
             agent = await self._agent(session_uid, until)
             try:
-                return await agent.dial(target, origin)
+                return await agent.dial(target, origin, direct=direct)
             except ControlEnded:
                 log.info("agent disconnected while dialling", session=session_uid)
 

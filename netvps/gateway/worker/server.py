@@ -20,7 +20,8 @@ from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.session import SessionState
 from netvps.domain.sleep.waking import LoginKind
 from netvps.domain.tunnel import SshTarget
-from netvps.errors import ConfigError, InternalError, NetvpsError
+from netvps.errors import ConfigError, InternalError, NetvpsError, Unavailable
+from netvps.gateway.tunnel.front import DirectConnection
 from netvps.gateway.worker import wire
 from netvps.gateway.worker.joint import join
 from netvps.services.access.logins import Grant, SessionRef
@@ -281,7 +282,7 @@ class _Connection(asyncio.Protocol):
     async def _dial(self, dial: wire.Dial) -> None:
         """Opens a connection into the session and joins the two. Cancelled when the client disconnects."""
         try:
-            stream = await self._owner.tunnels.open(dial.uid, SshTarget(), dial.origin)
+            stream = await self._owner.tunnels.open_direct(dial.uid, SshTarget(), dial.origin)
         except NetvpsError as error:
             self.send(wire.failure(0, error))
             if self._transport is not None:
@@ -291,9 +292,25 @@ class _Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             stream.abort()
             return
+        if isinstance(stream, DirectConnection):
+            self._hand_over(transport, stream)
+            return
         self.send(wire.Opened())
         self._owner.left(self)
         join(transport, stream)
+
+    def _hand_over(self, transport: asyncio.Transport, connection: DirectConnection) -> None:
+        """Hands the socket to the process that has the agent's connection, and closes its own descriptor."""
+        transport.pause_reading()  # what arrives from now on is for the session
+        try:
+            connection.join(transport.get_extra_info("socket").fileno(), wire.encode(wire.Opened()))
+        except OSError as error:
+            log.warning("a connection to a session was not joined", error=str(error))
+            connection.abort()
+            self.send(wire.failure(0, Unavailable("the connection to the session broke: try again")))
+            transport.close()
+            return
+        transport.abort()
 
     async def _browse(self, browse: wire.Browse) -> None:
         """Serves SFTP until either end leaves. Cancelled when the client disconnects before it begins."""

@@ -26,6 +26,7 @@ from netvps.gateway.http.monitoring import HttpGateway
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.tunnel.commands import Commands
 from netvps.gateway.tunnel.dialer import Dialer
+from netvps.gateway.tunnel.front import Behind
 from netvps.gateway.tunnel.tunnels import Tunnels
 from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
@@ -34,6 +35,7 @@ from netvps.process.account import local_users, user_name
 from netvps.programs.wiring.gateway_process import GatewayProcess
 from netvps.programs.wiring.measuring import ControlPlaneCounts, MetricsPage
 from netvps.programs.wiring.served_names import served_names
+from netvps.programs.wiring.tunnel_front import start_front
 from netvps.rpc.convert.runner.netmap import encoded
 from netvps.rpc.server.open_calls import CallLimits
 from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
 
     from netvps.adapters.ca.authority import Authority
     from netvps.adapters.store.store import SqlStore
+    from netvps.gateway.tunnel.front import Front
     from netvps.settings import ServerSettings
 
 _CALLS_GRACE: Final = 5.0
@@ -97,11 +100,14 @@ class ControlPlane:
     ssh: GatewayProcess
     http: HttpGateway
     tunnels: Tunnels
+    front: Front | None
 
     async def stop(self) -> None:
         """Stops accepting, gives SSH connections their time to end, then ends the rest with a reason."""
         self.tunnels.drain()
         await self.ssh.stop()
+        if self.front is not None:
+            self.front.stop_accepting()
         await self.api.stop(_CALLS_GRACE)
 
 
@@ -190,7 +196,14 @@ class _Parts:
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(dialer, upstream, logins), ui_tokens)
-        api = await stack.enter_async_context(self._api(services))
+        own = self.ca.server_certificate(self.names)
+        certificate = Certificate(own.certificate, own.key, self.ca.certificate)
+        behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
+        front = await start_front(stack, settings.listen, settings.link_port, behind, tunnels)
+        link = f"unix:{behind.socket}" if front else _address(settings.listen, settings.link_port)
+        api = await stack.enter_async_context(self._api(services, link, certificate))
+        if front is not None:
+            front.serve()
         worker.browse = partial(_browse, services, api)
         schedule = SnapshotSchedule(self.store, clock.now, clock.new_uid, settings.snapshot_copies)
         await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files, schedule))
@@ -199,7 +212,7 @@ class _Parts:
         checks = {"database": self._database_answers}
         http = HttpGateway(checks, host=settings.listen, port=settings.http_port, metrics=page)
         await stack.enter_async_context(http)
-        return ControlPlane(self.store, api, ssh, http, tunnels)
+        return ControlPlane(self.store, api, ssh, http, tunnels, front)
 
     async def _locate(self, session_uid: str) -> Route | None:
         return self.location.route_to(session_uid)
@@ -249,17 +262,16 @@ class _Parts:
         settings = self.settings
         return Limits(settings.snapshots_per_session, settings.snapshots_per_user, settings.snapshot_copies)
 
-    def _api(self, services: Services) -> ApiServer:
+    def _api(self, services: Services, link: str, certificate: Certificate) -> ApiServer:
         settings = self.settings
-        own = self.ca.server_certificate(self.names)
         return ApiServer(
             services,
             Addresses(
                 settings.paths.api_socket,
                 _address(settings.listen, settings.api_port),
-                _address(settings.listen, settings.link_port),
+                link,
             ),
-            Certificate(own.certificate, own.key, self.ca.certificate),
+            certificate,
             local_users(),
             settings.heartbeat_interval,
             limits=CallLimits(

@@ -44,6 +44,7 @@ def hello_from_proto(message: pb.ControlRequest) -> AgentHello:
         hello.epoch,
         word(hello.version, "hello.version"),
         word(hello.host_key, "hello.host_key", _HOST_KEY_MAX),
+        hello.direct,
     )
 
 
@@ -74,9 +75,9 @@ def to_agent_to_proto(message: ToAgent) -> pb.ControlResponse:
                     user_principals=message.user_principals,
                 )
             )
-        case DialRequest(dial_id, target, origin):
+        case DialRequest(dial_id, target, origin, direct):
             return pb.ControlResponse(
-                dial=pb.DialRequest(dial_id=dial_id, target=_target_to_proto(target), origin=origin)
+                dial=pb.DialRequest(dial_id=dial_id, target=_target_to_proto(target), origin=origin, direct=direct)
             )
         case Drain():
             return pb.ControlResponse(drain=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -40,6 +41,7 @@ _ACCESS: Final = frozenset(
 _TARGETS: Final = ("name", "parent")
 _NEW: Final = {"session_id": "sessions", "user_id": "users"}
 """Fields that name a resource to be created, and its collection."""
+_PASSED_ON: Final = re.compile(r"unix-abstract:netvps/link/([^/]+)/\w+")
 _FAMILIES: Final = ("ipv4:", "ipv6:")
 
 
@@ -126,7 +128,12 @@ def _texts(message: Message) -> Iterator[tuple[str, str]]:
 
 
 def origin_of(peer: str) -> str:
-    """The address of a peer as gRPC reports it: "192.0.2.1:4711", "[2001:db8::1]:4711", or "local"."""
+    """The address of a peer as gRPC reports it: "192.0.2.1:4711", "[2001:db8::1]:4711", or "local".
+
+    The process before the tunnel's port (tunnel/front) connects from an abstract address that tells the peer's.
+    """
+    if (passed_on := _PASSED_ON.fullmatch(unquote(peer))) is not None:
+        return passed_on[1]
     for family in _FAMILIES:
         if peer.startswith(family):
             return unquote(peer.removeprefix(family))

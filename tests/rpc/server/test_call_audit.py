@@ -112,6 +112,8 @@ def test_names_and_ids_are_recorded_and_nothing_else() -> None:
         ("ipv4:192.0.2.1:4711", "192.0.2.1:4711"),
         ("ipv6:%5B2001:db8::1%5D:4711", "[2001:db8::1]:4711"),
         ("unix-abstract:netvps/0/ab", "local"),
+        ("unix-abstract:netvps/link/192.0.2.1:4711/ABC234", "192.0.2.1:4711"),
+        ("unix-abstract:netvps%2Flink%2F%5B2001:db8::1%5D:4711%2FABC234", "[2001:db8::1]:4711"),
         ("", "local"),
     ],
 )

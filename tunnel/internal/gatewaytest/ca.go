@@ -61,18 +61,39 @@ func (ca *CA) identity(t testing.TB, uri string) []byte {
 	return []byte(encode("PRIVATE KEY", private) + encode("CERTIFICATE", der))
 }
 
-func (ca *CA) server(t testing.TB, clients tls.ClientAuthType) *tls.Config {
+// Identity is a client's TLS configuration with a certificate for a URI.
+func (ca *CA) Identity(t testing.TB, uri string) *tls.Config {
+	text := ca.identity(t, uri)
+	pair, err := tls.X509KeyPair(text, text)
+	check(t, err)
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: ca.pool(), ServerName: ServerName}
+}
+
+// Server makes a key and a certificate of a gateway, PEM.
+func (ca *CA) Server(t testing.TB) (certificatePEM, keyPEM string) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
 	check(t, err)
 	template := certificate("gateway", time.Hour)
 	template.DNSNames, template.ExtKeyUsage = []string{ServerName}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
 	check(t, err)
+	return encode("CERTIFICATE", der), encode("PRIVATE KEY", private)
+}
+
+func (ca *CA) pool() *x509.CertPool {
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.cert)
+	return roots
+}
+
+func (ca *CA) server(t testing.TB, clients tls.ClientAuthType) *tls.Config {
+	certificatePEM, keyPEM := ca.Server(t)
+	pair, err := tls.X509KeyPair([]byte(certificatePEM), []byte(keyPEM))
+	check(t, err)
 	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		ClientAuth:   clients, ClientCAs: roots, MinVersion: tls.VersionTLS12,
+		Certificates: []tls.Certificate{pair}, ClientAuth: clients, ClientCAs: ca.pool(), MinVersion: tls.VersionTLS12,
 	}
 }
 

@@ -32,6 +32,7 @@ type Gateway struct {
 	Dir    string
 	Hellos chan *api.AgentHello
 	Others chan *api.ControlRequest // what agents say on Control but Hello and DialFailure
+	Direct bool                     // dials ask for direct connections
 
 	t       testing.TB
 	mu      sync.Mutex

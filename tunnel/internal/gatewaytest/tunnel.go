@@ -115,7 +115,7 @@ func (g *Gateway) Ask(target *api.DialTarget) (id string, answer <-chan any) {
 	g.waiting[id] = waiting
 	g.mu.Unlock()
 	g.Say(&api.ControlResponse{Message: &api.ControlResponse_Dial{
-		Dial: &api.DialRequest{DialId: id, Target: target, Origin: "alice@192.0.2.7:50312"}}})
+		Dial: &api.DialRequest{DialId: id, Target: target, Origin: "alice@192.0.2.7:50312", Direct: g.Direct}}})
 	return id, waiting
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -21,6 +22,13 @@ _CONNECT_SECONDS: Final = 10.0
 _PROBE_SECONDS: Final = 0.2
 _PER_SECOND: Final = 200
 """Connections let through per second after the port was away: each costs the control plane a TLS handshake."""
+_KEEPALIVE: Final = (
+    # Agents' data connections have no pings of their own. A server that vanished is detected within a minute.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
 log = structlog.get_logger()
 
 
@@ -56,6 +64,8 @@ class Upstream:
     async def _open(self) -> tuple[StreamReader, StreamWriter]:
         try:
             streams = await asyncio.open_connection(self._host, self._port)
+            for level, option, value in _KEEPALIVE:
+                streams[1].get_extra_info("socket").setsockopt(level, option, value)
         except OSError:
             self._away = True
             raise

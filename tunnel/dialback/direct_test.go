@@ -1,0 +1,56 @@
+package dialback_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"testing"
+
+	"netvps/tunnel/direct"
+	"netvps/tunnel/internal/gatewaytest"
+)
+
+func TestADialIsAnsweredWithAStreamWhereDirectConnectionsAreNotKnown(t *testing.T) {
+	a := start(t)
+	a.NextHello()
+	a.Direct = true
+	stream := must[*gatewaytest.Stream](t)(a.Open(toSSH))
+	_ = stream.SendData([]byte("hello"))
+	_ = stream.SendEOF()
+	if got := must[[]byte](t)(stream.ReadAll()); string(got) != "hello" {
+		t.Fatalf("got %q", got)
+	}
+	stream.End()
+}
+
+func TestADialIsAnsweredDirectly(t *testing.T) {
+	a := start(t)
+	a.NextHello()
+	a.Direct = true
+	path := a.Dir + "/tunnel.sock"
+	_ = os.Remove(path)
+	listener := must[net.Listener](t)(net.Listen("unix", path))
+	t.Cleanup(func() { _ = listener.Close() })
+	id, _ := a.Ask(toSSH)
+	raw := must[net.Conn](t)(listener.Accept())
+	certificate, key := a.CA.Server(t)
+	pair := must[tls.Certificate](t)(tls.X509KeyPair([]byte(certificate), []byte(key)))
+	roots := a.CA.Identity(t, "netvps://session/s1/epoch/1").RootCAs
+	arrival, _, err := direct.Accept(raw, &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if arrival.DialID != id || arrival.Identity != "netvps://session/s1/epoch/1" {
+		t.Fatalf("arrived: %+v", arrival)
+	}
+	_ = arrival.Accept()
+	_, _ = arrival.Conn.Write([]byte("hello"))
+	_ = arrival.Conn.CloseWrite()
+	if got := must[[]byte](t)(io.ReadAll(arrival.Conn)); string(got) != "hello" {
+		t.Fatalf("got %q", got)
+	}
+	if a.origin.Load() != "192.0.2.7:50312" {
+		t.Fatalf("from %v", a.origin.Load())
+	}
+}
