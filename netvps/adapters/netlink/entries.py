@@ -30,7 +30,7 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_METRICS, _RTAX_MTU = 1, 4, 5, 8, 2
 _PERMANENT, _SELF = 0x80, 0x02
 _MAIN_TABLE, _ON_LINK = 254, 4
 _ANY_TYPE, _UNICAST, _UNREACHABLE = 0, 1, 7
-_ANY_SCOPE = 255
+_ANY_SCOPE, _LINK_SCOPE = 255, 253
 _MEMORY = 1 << 17
 
 
@@ -117,11 +117,14 @@ def dump_routes() -> bytes:
 
 def _route(destination: str, route: Route, own: Own) -> bytes:
     network, length = _packed_network(destination)
-    kind, flags = (_UNICAST, _ON_LINK) if route.gateway else (_UNREACHABLE, 0)
+    kind, flags = (_UNREACHABLE if route.unreachable else _UNICAST), (_ON_LINK if route.gateway else 0)
+    scope = _LINK_SCOPE if route.on_bridge else 0
     parts = [
-        _ROUTE.pack(socket.AF_INET, length, 0, 0, _MAIN_TABLE, own.protocol, 0, kind, flags),
+        _ROUTE.pack(socket.AF_INET, length, 0, 0, _MAIN_TABLE, own.protocol, scope, kind, flags),
         attribute(_RTA_DST, network),
     ]
+    if route.on_bridge:
+        parts.append(attribute(_RTA_OIF, _U32.pack(own.bridge)))
     if route.gateway:
         parts += [attribute(_RTA_GATEWAY, _packed(route.gateway)), attribute(_RTA_OIF, _U32.pack(own.device))]
     if route.mtu:
@@ -156,11 +159,12 @@ def _decode_route(kind: int, body: bytes, own: Own) -> EntryOperation | ForeignR
     metrics = attributes(found[_RTA_METRICS], 0) if _RTA_METRICS in found else {}
     mtu = _U32.unpack(metrics[_RTAX_MTU])[0] if _RTAX_MTU in metrics else 0
     gateway = _address(found.get(_RTA_GATEWAY, b""))
-    if route_kind != _UNREACHABLE and found.get(_RTA_OIF) != _U32.pack(own.device):
+    on_bridge = route_kind == _UNICAST and not gateway and found.get(_RTA_OIF) == _U32.pack(own.bridge)
+    if route_kind != _UNREACHABLE and not on_bridge and found.get(_RTA_OIF) != _U32.pack(own.device):
         gateway = f"{gateway} elsewhere"  # another program's, with our protocol: matches no desired route
     if kind == DELETE_ROUTE:
         return op.DropRoute(destination)
-    return op.PutRoute(destination, Route(gateway, mtu))
+    return op.PutRoute(destination, Route(gateway, mtu, on_bridge))
 
 
 @lru_cache(_MEMORY)

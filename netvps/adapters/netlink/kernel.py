@@ -12,6 +12,7 @@ from typing import Final, Self, TypeVar
 from pyroute2.netlink.exceptions import NetlinkError
 
 from netvps.adapters.netlink import sysctl
+from netvps.adapters.netlink.announcement import announce
 from netvps.adapters.netlink.bulk import BulkSocket
 from netvps.adapters.netlink.entries import (
     ForeignRoute,
@@ -213,7 +214,10 @@ class NetlinkKernel:
             if refusal and not done_before(operation, refusal)
         ]
 
-    def _apply_one(self, operation: LinkOperation | AddressOperation | op.SetSysctl) -> Failure | None:
+    def _apply_one(self, operation: LinkOperation | AddressOperation | op.SetSysctl | op.Announce) -> Failure | None:
+        if isinstance(operation, op.Announce):
+            why = announce(self._names.bridge, operation.address)
+            return Failure(operation, why) if why else None
         if isinstance(operation, op.SetSysctl):
             why = sysctl.write(operation.path, operation.value)
             return Failure(operation, why) if why else None

@@ -489,6 +489,7 @@ class Assignment(_message.Message):
     RESTORE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     GPUS_FIELD_NUMBER: _builtins.int
+    LOCAL_ADDRESS_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
     """Uid of the session."""
     session_id: _builtins.str
@@ -505,6 +506,10 @@ class Assignment(_message.Message):
     """Global revision of this assignment."""
     address: _builtins.str
     """Its IP address on the overlay; empty if it is not on it."""
+    local_address: _builtins.str
+    """The address of this runner's subnet that the container engine gives its container, if it moved here with an address
+    of another runner's subnet; else empty.
+    """
     @_builtins.property
     def spec(self) -> _session_spec_pb2.SessionSpec:
         """The spec; image is always set."""
@@ -546,10 +551,11 @@ class Assignment(_message.Message):
         restore: _session_change_pb2.SessionRestore | None = ...,
         source: _link_snapshot_pb2.SnapshotSource | None = ...,
         gpus: _abc.Iterable[_builtins.str] | None = ...,
+        local_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["restore", b"restore", "snapshot", b"snapshot", "source", b"source", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "gpus", b"gpus", "owner_id", b"owner_id", "restore", b"restore", "revision", b"revision", "session_id", b"session_id", "session_uid", b"session_uid", "snapshot", b"snapshot", "snapshot_orders", b"snapshot_orders", "source", b"source", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "gpus", b"gpus", "local_address", b"local_address", "owner_id", b"owner_id", "restore", b"restore", "revision", b"revision", "session_id", b"session_id", "session_uid", b"session_uid", "snapshot", b"snapshot", "snapshot_orders", b"snapshot_orders", "source", b"source", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -697,6 +703,7 @@ class Endpoint(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     OWNER_ID_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    RUNNER_UID_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
     """Unique id of the session."""
     session_id: _builtins.str
@@ -705,6 +712,8 @@ class Endpoint(_message.Message):
     """USER of its owner."""
     address: _builtins.str
     """IP address."""
+    runner_uid: _builtins.str
+    """Unique id of the runner that it moved to with its address; empty: it is on the runner whose subnet contains it."""
     def __init__(
         self,
         *,
@@ -712,10 +721,11 @@ class Endpoint(_message.Message):
         session_id: _builtins.str = ...,
         owner_id: _builtins.str = ...,
         address: _builtins.str = ...,
+        runner_uid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "owner_id", b"owner_id", "session_id", b"session_id", "session_uid", b"session_uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "owner_id", b"owner_id", "runner_uid", b"runner_uid", "session_id", b"session_id", "session_uid", b"session_uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

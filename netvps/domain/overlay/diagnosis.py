@@ -105,7 +105,7 @@ def _misplaced(session: Session, runner: Runner, subnet: str) -> str:
     address = session.overlay_address
     if not address:
         return f"it started before its runner {runner.name} was on the overlay, and has no address there"
-    if subnet and ip_address(address) not in ip_network(subnet):
+    if subnet and ip_address(session.local_address or address) not in ip_network(subnet):
         return f"its address {address} is not in the subnet of its runner, which is {subnet} now"
     if session.address not in {"", address}:
         return f"it runs with the address {session.address}, and not yet with {address}"

@@ -30,7 +30,8 @@ def endpoint_of(session: Session) -> Endpoint | None:
     """The session as a netmap endpoint; None without an address."""
     if not session.overlay_address:
         return None
-    return Endpoint(session.uid, session.name, session.owner, session.overlay_address)
+    runner = session.runner if session.local_address else ""
+    return Endpoint(session.uid, session.name, session.owner, session.overlay_address, runner)
 
 
 @dataclass(slots=True)

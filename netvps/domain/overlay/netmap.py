@@ -41,13 +41,16 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A session with an address; its runner is the one whose subnet contains the address."""
+    """A session with an address."""
 
     session: str
     """Uid."""
     name: str
     owner: str
     address: str
+    runner: str = ""
+    """Uid of the runner that it moved to with its address; '': it is on the runner whose subnet contains the address.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,4 +192,5 @@ def _digest(entry: Peer | Endpoint) -> int:
         fields += (entry.gateway,)
     else:
         fields = (entry.session, entry.name, entry.owner, entry.address)
+        fields += (entry.runner,) if entry.runner else ()
     return int.from_bytes(hashlib.blake2b(repr(fields).encode(), digest_size=_DIGEST_BYTES).digest())

@@ -37,12 +37,20 @@ class View:
         return (peer for uid, peer in self.netmap.peers.items() if uid != self.runner)
 
     def local_endpoints(self) -> Iterator[Endpoint]:
-        """The sessions in this runner's subnet."""
+        """The sessions on this runner."""
         return filter(self.holds, self.netmap.endpoints.values())
 
     def holds(self, end: Endpoint) -> bool:
-        """Whether a session is in this runner's subnet."""
-        return end.address in _addresses(self.lease.cidr)
+        """Whether a session is on this runner: in its subnet, or moved here with its address."""
+        return end.runner == self.runner if end.runner else self.lends(end.address)
+
+    def lends(self, address: str) -> bool:
+        """Whether an address is in this runner's subnet, wherever its session is."""
+        return address in _addresses(self.lease.cidr)
+
+    def moved(self) -> Iterator[Endpoint]:
+        """The sessions that are outside the subnet of their address, here or on other runners."""
+        return (end for end in self.netmap.endpoints.values() if end.runner)
 
     @property
     def netmask(self) -> str:

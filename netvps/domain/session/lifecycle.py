@@ -178,7 +178,13 @@ def defer(session: Session, now: datetime) -> Session:
 
 
 def place(
-    session: Session, runner: Runner, now: datetime, overlay_address: str = "", gpus: tuple[str, ...] = ()
+    session: Session,
+    runner: Runner,
+    now: datetime,
+    overlay_address: str = "",
+    gpus: tuple[str, ...] = (),
+    *,
+    local_address: str = "",
 ) -> Session:
     """The session placed on a runner, in a new epoch. Reports of earlier epochs are ignored from now on."""
     return replace(
@@ -192,6 +198,7 @@ def place(
         message=f"waiting for its runner {runner.name}",
         address="",
         overlay_address=overlay_address,
+        local_address=local_address,
         gpus=gpus,
         update_time=now,
     )
@@ -257,6 +264,7 @@ def assignment(session: Session) -> Assignment:
         snapshot=session.snapshot,
         revision=session.revision,
         address=session.overlay_address,
+        local_address=session.local_address,
         gpus=session.gpus,
         snapshot_orders=session.snapshot_orders,
         restore=session.pending_restore,

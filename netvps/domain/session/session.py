@@ -133,6 +133,10 @@ class Session:
     """The address that its runner reports."""
     overlay_address: str = ""
     """Its unique overlay address; '' if it is not on the overlay."""
+    local_address: str = ""
+    """The address of its runner's subnet that its container gets from the engine, if it moved there with an overlay
+    address of another subnet; else ''. Its processes and other sessions never see it.
+    """
     snapshot_orders: tuple[SnapshotOrder, ...] = ()
     """What its runner should do with its snapshots."""
     restore: Restore | None = None
@@ -261,3 +265,5 @@ class Assignment:
     """What to make it from where it has no files yet."""
     gpus: tuple[str, ...] = ()
     """Ids of the GPUs that it holds."""
+    local_address: str = ""
+    """The address that the engine gives its container, if `address` is of another runner's subnet; else ''."""

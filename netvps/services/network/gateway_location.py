@@ -60,7 +60,8 @@ class GatewayLocation:
         here, there = netmap.peers.get(self._runner), netmap.endpoints.get(session_uid)
         if here is None or not here.gateway or there is None:
             return None
-        own = IPv4Address(there.address) in IPv4Network(here.lease.cidr)
+        in_subnet = IPv4Address(there.address) in IPv4Network(here.lease.cidr)
+        own = there.runner == here.runner if there.runner else in_subnet
         # Within the local subnet the .0 is no host address, so the bridge's address is used.
         source = bridge_address if own else endpoint_address
         return Route(source(here.lease.cidr), there.address)

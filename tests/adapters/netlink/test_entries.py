@@ -8,7 +8,7 @@ from netvps.domain.overlay.kernel import operations as op
 from netvps.domain.overlay.kernel.links import Route
 from netvps.domain.overlay.kernel.operations import EntryOperation
 
-OWN = Own(device=7, protocol=201)
+OWN = Own(device=7, protocol=201, bridge=9)
 
 
 def through(operation: EntryOperation, sender: Own, reader: Own) -> object:
@@ -27,6 +27,8 @@ def through(operation: EntryOperation, sender: Own, reader: Own) -> object:
         op.PutRoute("10.128.4.0/22", Route("10.128.4.0")),
         op.PutRoute("10.128.4.0/22", Route("10.128.4.0", 1400)),
         op.PutRoute("10.128.0.0/10", Route()),
+        op.PutRoute("10.128.0.9/32", Route(on_bridge=True)),
+        op.PutRoute("10.128.0.9/32", Route()),
         op.DropRoute("10.128.4.0/22"),
     ],
 )
@@ -45,6 +47,8 @@ def test_a_route_with_our_protocol_elsewhere_is_never_one_that_we_want() -> None
     assert through(route, Own(device=8, protocol=201), OWN) == op.PutRoute(
         "10.128.4.0/22", Route("10.128.4.0 elsewhere")
     )
+    on_link = op.PutRoute("10.128.0.9/32", Route(on_bridge=True))
+    assert through(on_link, Own(7, 201, bridge=8), OWN) == op.PutRoute("10.128.0.9/32", Route(" elsewhere"))
 
 
 def test_routes_of_others_are_distinguished() -> None:

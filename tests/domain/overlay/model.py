@@ -35,7 +35,8 @@ def applied(operation: Operation, state: KernelState) -> KernelState:  # noqa: P
             assert state.bridge is not None
             return replace(state, bridge=bridge)
         case op.RemoveBridge():
-            return _without(replace(state, bridge=None), _BRIDGE)
+            routes = {cidr: route for cidr, route in state.routes.items() if not route.on_bridge}
+            return _without(replace(state, bridge=None, routes=routes), _BRIDGE)
         case op.PutAddress(address):
             assert state.device if address.link == _DEVICE else state.bridge
             return replace(state, addresses=state.addresses | {address})
@@ -54,12 +55,17 @@ def applied(operation: Operation, state: KernelState) -> KernelState:  # noqa: P
         case op.PutRoute(destination, route):
             assert destination not in state.foreign
             assert state.device is not None or not route.gateway
+            assert state.bridge is not None or not route.on_bridge
             return replace(state, routes={**state.routes, destination: route})
         case op.DropRoute(destination):
             return replace(state, routes=_less(state.routes, destination))
         case op.SetSysctl(path, value):
             assert state.device if _DEVICE in path.split("/") else state.bridge or _BRIDGE not in path.split("/")
             return replace(state, sysctls={**state.sysctls, path: value})
+        case op.Announce(address):
+            assert state.bridge is not None
+            assert state.routes[f"{address}/32"].gateway
+            return state
 
 
 def cut_off(state: KernelState) -> set[str]:

@@ -44,6 +44,7 @@ ends = st.builds(
     name=st.sampled_from(["web", "db"]),
     owner=st.sampled_from(["ann", "bob"]),
     address=st.builds("10.128.{}.{}".format, st.sampled_from([0, 4]), st.integers(2, 6)),
+    runner=st.sampled_from(["", "", "r0", "r1", "r2"]),
 )
 UPDATES = st.builds(
     NetmapUpdate,
@@ -129,6 +130,27 @@ def test_what_it_takes_is_as_small_as_the_change() -> None:
     assert sizes(NetmapUpdate(5, endpoints=(stranger,))) == [0, 0, 0, 1]
     # The first of an owner here: all that the owner has, wherever.
     assert sizes(NetmapUpdate(6, endpoints=(replace(new, owner="nobody", address="10.128.0.99"),))) == [0, 1, 0, 2]
+
+
+def test_a_moved_session_and_its_runner_are_looked_at_together() -> None:
+    tracker, netmap = Tracker(), _many()
+    view = View("r0", OverlaySettings("c"), ME.lease, ME.underlay, netmap)
+    tracker.follow(view)
+
+    def parts(update: NetmapUpdate) -> list[tuple[set[str], set[str]]]:
+        nonlocal view
+        view = replace(view, netmap=view.netmap.updated(update))
+        change = tracker.follow(view)
+        assert change
+        return [({*part.netmap.peers}, {*part.netmap.endpoints}) for part in (change.old, change.new)]
+
+    moved = Endpoint("new", "new", "nobody", "10.128.4.77", "r9")
+    assert parts(NetmapUpdate(2, endpoints=(moved,))) == [({"r9"}, set()), ({"r9"}, {"new"})]
+    other = replace(view.netmap.peers["r9"], underlay=Underlay(("192.0.2.99",), 1450))
+    assert parts(NetmapUpdate(3, (other,))) == [({"r9"}, {"new"})] * 2
+    assert parts(NetmapUpdate(4, endpoints=(replace(moved, runner="r8"),))) == [({"r8", "r9"}, {"new"})] * 2
+    assert parts(NetmapUpdate(5, (replace(other, gateway=True),))) == [({"r9"}, set())] * 2
+    assert parts(NetmapUpdate(6, gone_peers=("r8",))) == [({"r8"}, {"new"}), (set(), {"new"})]
 
 
 def test_who_is_far_behind_or_another_looks_at_all() -> None:

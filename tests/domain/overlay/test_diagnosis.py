@@ -45,6 +45,12 @@ def test_no_fault_is_said_with_what_was_looked_at() -> None:
     assert whole[-1].text == "no fault found; looked at 2 runners, 2 links, the pool"
 
 
+def test_a_session_that_moved_with_its_address_is_well() -> None:
+    moved = replace(WEB, overlay_address="10.128.8.77", local_address="10.128.4.9", address="10.128.8.77")
+    assert faults(case(sessions=(moved, DB))) == []
+    assert diagnose(case(sessions=(moved, DB)))[0].text == "it runs on box1 as 10.128.8.77"
+
+
 def test_multicast_is_said_to_end_at_the_machine_where_there_are_several() -> None:
     def said(it: DiagnosisInput) -> list[str]:
         return [finding.text for finding in diagnose(it) if finding.subject == "multicast"]
@@ -72,6 +78,11 @@ def test_multicast_is_said_to_end_at_the_machine_where_there_are_several() -> No
         (
             {"overlay_address": "10.128.0.9"},
             "is not in the subnet of its runner, which is 10.128.4.0/22",
+            "stop web.ann",
+        ),
+        (
+            {"overlay_address": "10.128.0.9", "local_address": "10.128.8.9"},
+            "its address 10.128.0.9 is not in the subnet of its runner",
             "stop web.ann",
         ),
         ({"address": "172.30.0.2"}, "it runs with the address 172.30.0.2, and not yet with 10.128.4.9", "stop web.ann"),

@@ -74,6 +74,14 @@ def test_a_session_is_an_endpoint_while_it_has_an_address_however_it_is() -> Non
     assert made.endpoints == {}
 
 
+def test_a_session_that_moved_with_its_address_names_its_runner() -> None:
+    made = roster(SESSION)
+    moved = replace(SESSION, runner="r2", local_address="10.128.4.2")
+    assert made.apply(moved) == Touched(endpoints={"s1"})
+    assert made.endpoints == {"s1": Endpoint("s1", "web", "ann", "10.128.0.2", "r2")}
+    assert not made.apply(replace(moved, local_address="10.128.4.3"))
+
+
 def test_who_came_and_went_is_reported_as_gone() -> None:
     made, touched = roster(RUNNER, LEASE), Touched()
     for resource, deleted in ((SESSION, False), (SESSION, True), (replace(RUNNER, name="lab2"), False)):

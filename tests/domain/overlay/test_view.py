@@ -22,6 +22,11 @@ def test_a_view_tells_itself_from_the_others() -> None:
     view = View("a", OverlaySettings("cluster"), mine, way, netmap)
     assert [peer.name for peer in view.peers()] == ["two"]
     assert [end.name for end in view.local_endpoints()] == ["web"]
+    moved = (Endpoint("s", "web", "anna", "10.128.0.2", "b"), Endpoint("t", "db", "anna", "10.128.4.2", "a"))
+    after = View("a", OverlaySettings("cluster"), mine, way, netmap.updated(NetmapUpdate(2, endpoints=moved)))
+    assert ([*view.moved()], [end.name for end in after.moved()]) == ([], ["web", "db"])
+    assert [end.name for end in after.local_endpoints()] == ["db"]
+    assert (after.lends("10.128.0.2"), after.lends("10.128.4.2")) == (True, False)
     assert view.mac != View("b", OverlaySettings("cluster"), other, way, netmap).mac
 
 

@@ -251,6 +251,7 @@ assignments = st.builds(
     st.lists(st.builds(SnapshotOrder, uids, st.booleans()), max_size=3).map(tuple),
     st.none() | restores,
     st.none() | st.builds(SnapshotSource, uids, uids),
+    local_address=text,
 )
 overlay_settings = st.builds(OverlaySettings, text, text, small, small)
 overviews = st.builds(
@@ -298,7 +299,9 @@ peers = st.builds(
     underlays,
     st.booleans(),
 )
-endpoints = st.builds(Endpoint, uids, labels, labels, st.integers(2, 250).map(lambda last: f"10.128.0.{last}"))
+endpoints = st.builds(
+    Endpoint, uids, labels, labels, st.integers(2, 250).map(lambda last: f"10.128.0.{last}"), st.just("") | uids
+)
 netmap_updates = st.builds(
     NetmapUpdate,
     number,

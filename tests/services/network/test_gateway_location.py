@@ -143,6 +143,19 @@ async def test_what_was_renewed_meanwhile_is_not_removed(world: World) -> None:
         assert row.gateway_until == world.clock() + LIFE
 
 
+async def test_a_way_to_a_session_that_moved_with_its_address_leads_to_its_runner(world: World) -> None:
+    lab1, lab2 = await world.runner("lab1", hello=ON_OVERLAY), await world.runner("lab2", hello=ON_OVERLAY)
+    session = await world.session()
+    assert session.runner == lab1.uid
+    async with world.store.write("test") as tx:
+        await tx.put(replace(session, runner=lab2.uid, local_address="10.128.4.2"))
+    async with machine_of(world) as machine:
+        for here, source in ((lab1, "10.128.0.0"), (lab2, "10.128.4.1")):
+            machine.of(here)
+            await machine.looks()
+            assert machine.location.route_to(session.uid) == Route(source, session.overlay_address)
+
+
 async def test_a_way_leads_to_the_address_that_a_session_has_now(world: World) -> None:
     lab1, lab2 = await world.runner("lab1", hello=ON_OVERLAY), await world.runner("lab2", hello=ON_OVERLAY)
     session = await world.session()

@@ -7,7 +7,7 @@ port, because every other process on that machine has the same address. All this
 cannot be spoofed, so they are checked where a packet arrives:
 
     underlay ─► input       its sender is a runner of the netmap, and the inner MAC is that runner's
-    nv0      ─► prerouting  its source is in the subnet of the runner with this MAC
+    nv0      ─► prerouting  its source is in the subnet of the runner with this MAC, or moved to that runner
     nvbr0    ─► prerouting  its source and MAC are a local session's (`bridge_filter`: and its port)
 
 The tables only drop: a packet that they accept may still be dropped by another table (see adapters/filter/iptables.py).
@@ -15,7 +15,7 @@ The tables only drop: a packet that they accept may still be dropped by another 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -70,6 +70,8 @@ def _inet_table(view: View, local: Sequence[Endpoint], ends: Sequence[Endpoint],
             "pairs": Set("ether_addr . ipv4_addr", frozenset(f"{session_mac(e.address)} . {e.address}" for e in local)),
             "subnets": by_mask(view),
             "sources": by_prefix(view),
+            "moved": Set("ether_addr . ipv4_addr", frozenset(_moved(view, ends))),
+            "away": Set("ipv4_addr", frozenset(end.address for end in ends if end.runner)),
             "runners": Set("ipv4_addr", frozenset(endpoint_address(peer.lease.cidr) for peer in peers)),
             "gateways": Set("ipv4_addr", frozenset(gateways)),
             "senders": Set("ipv4_addr . mark", _senders(peers, ipv6=False)),
@@ -78,6 +80,13 @@ def _inet_table(view: View, local: Sequence[Endpoint], ends: Sequence[Endpoint],
         },
         chains={**owners.chains, **_chains(view, names)},
     )
+
+
+def _moved(view: View, ends: Iterable[Endpoint]) -> Iterator[str]:
+    """The addresses of sessions outside the subnet of their address, each with the MAC of its runner."""
+    for end in ends:
+        if end.runner and end.runner != view.runner and (peer := view.netmap.peers.get(end.runner)):
+            yield f"{peer.mac} . {end.address}"
 
 
 def _host_addresses(lease: Lease) -> tuple[str, str]:
@@ -121,6 +130,9 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
         ),
         "from-tunnel": Chain(
             (
+                # A moved address is accepted from its runner, and not from the one that it left.
+                "ether saddr . ip saddr @moved goto tracking-in",
+                "ip saddr @away drop",
                 f"ether saddr . ip saddr & {view.netmask} @subnets goto tracking-in",
                 "ether saddr . ip saddr @sources goto tracking-in",
                 "drop",
@@ -201,7 +213,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
         # Multicast gets here only if br_netfilter shows bridged packets; the bridge table decides who receives it.
         "to-session": Chain(("ip saddr vmap @owners", f"ip daddr {MULTICAST} accept", "drop")),
         "outside": Chain(
-            (f"ip saddr {view.lease.cidr} ip daddr != {pool} oifname != {overlay} masquerade",),
+            (f"ip saddr {pool} ip daddr != {pool} oifname != {overlay} masquerade",),
             "type nat hook postrouting priority 100",
         ),
     }

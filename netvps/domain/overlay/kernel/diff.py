@@ -3,13 +3,15 @@
 Invariant: a route exists only while its neighbour exists, and a neighbour only while its FDB entry exists. Without a
 neighbour, the kernel would queue packets and send ARP requests, which no host on the overlay answers. So entries are
 added in the order FDB, neighbour, route, and removed in the reverse order. Replacements are put before the entries
-they replace are removed, so that a subnet that moves between runners always has a route.
+they replace are removed, so that a subnet that moves between runners always has a route. An address that leaves the
+bridge's subnet is announced when it has its route.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
 from typing import TypeVar
 
 from netvps.domain.overlay.kernel import operations as op
@@ -17,6 +19,7 @@ from netvps.domain.overlay.kernel.links import OBJECT_NAMES, Device, KernelState
 from netvps.domain.overlay.kernel.operations import EntryOperation, Operation
 
 V = TypeVar("V", str, Route)
+_HOST = "/32"
 
 
 def diff(desired: KernelState, actual: KernelState, names: ObjectNames = OBJECT_NAMES) -> tuple[Operation, ...]:
@@ -31,6 +34,7 @@ def diff(desired: KernelState, actual: KernelState, names: ObjectNames = OBJECT_
         *_sysctls(desired, left, made),
         *_addresses(desired, left),
         *_entries(desired, left),
+        *_announcements(desired, left, names),
     )
 
 
@@ -62,19 +66,20 @@ def _after(links: tuple[Operation, ...], actual: KernelState, names: ObjectNames
     for operation in links:
         match operation:
             case op.RemoveDevice():
-                unreachable = {cidr: route for cidr, route in actual.routes.items() if not route.gateway}
+                others = {cidr: route for cidr, route in actual.routes.items() if not route.gateway}
                 rest = frozenset(address for address in actual.addresses if address.link != names.device)
-                actual = replace(actual, device=None, addresses=rest, neighbours={}, fdb={}, routes=unreachable)
+                actual = replace(actual, device=None, addresses=rest, neighbours={}, fdb={}, routes=others)
             case op.RemoveBridge():
                 rest = frozenset(address for address in actual.addresses if address.link != names.bridge)
-                actual = replace(actual, bridge=None, addresses=rest)
+                others = {cidr: route for cidr, route in actual.routes.items() if not route.on_bridge}
+                actual = replace(actual, bridge=None, addresses=rest, routes=others)
     return actual
 
 
 def _unreachable(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
     """Puts the unreachable routes before a device is removed, so that no overlay packet takes the default route."""
     for destination, route in desired.routes.items():
-        if not route.gateway and actual.routes.get(destination) != route and destination not in actual.foreign:
+        if route.unreachable and actual.routes.get(destination) != route and destination not in actual.foreign:
             yield op.PutRoute(destination, route)
 
 
@@ -103,11 +108,22 @@ def _entries(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
     for destination, route in desired.routes.items():
         known = actual.routes.get(destination)
         # Identity first: routes are cached objects, and comparing thousands of equal ones by value is slow.
-        if known is not route and known != route and route.gateway and destination not in actual.foreign:
+        if known is not route and known != route and not route.unreachable and destination not in actual.foreign:
             yield op.PutRoute(destination, route)
     yield from (op.DropRoute(cidr) for cidr in actual.routes if cidr not in desired.routes)
     yield from (op.DropNeighbour(address) for address in actual.neighbours if address not in desired.neighbours)
     yield from (op.DropFdb(mac) for mac in actual.fdb if mac not in desired.fdb)
+
+
+def _announcements(desired: KernelState, actual: KernelState, names: ObjectNames) -> Iterator[Operation]:
+    """Announces the addresses of the bridge's subnet that were not on another runner before."""
+    on_bridge = [IPv4Interface(one.cidr).network for one in desired.addresses if one.link == names.bridge]
+    for destination, route in desired.routes.items():
+        known = actual.routes.get(destination)
+        if route.gateway and destination.endswith(_HOST) and not (known and known.gateway):
+            address = destination.removesuffix(_HOST)
+            if any(IPv4Address(address) in subnet for subnet in on_bridge):
+                yield op.Announce(address)
 
 
 def patched(state: KernelState, old: KernelState, new: KernelState) -> KernelState:

@@ -7,7 +7,8 @@ require, and the same owner at both ends. Every other packet takes the regular p
 
 - packets that open a TCP connection, because the regular path clamps their MSS;
 - packets longer than the MTU of all links to the other end, fragments, packets with options or an expired TTL;
-- packets to and from gateways, runners and the outside, and to runners that only smaller packets reach.
+- packets to and from gateways, runners and the outside, and to runners that only smaller packets reach;
+- packets to and from sessions that moved to another runner with their address.
 
 The fast path is an optimisation and may be absent at any time. Like the views it is computed from, it is a sum of its
 peers and sessions: see `change`.
@@ -52,7 +53,9 @@ class FastPath:
 
     terms: FastPathConstants
     owners: Mapping[str, str]
-    """Owner name by session address, on any runner; only owners that have a session on this runner."""
+    """Owner name by session address, on any runner; only owners that have a session on this runner. Without the
+    sessions outside the subnet of their address, because packets are directed by subnet.
+    """
     subnets: Mapping[str, Subnet]
     """Keyed by first address."""
 
@@ -60,7 +63,7 @@ class FastPath:
 def fast_path(view: View) -> FastPath:
     """The fast path of a runner."""
     ends = holders(view.netmap.endpoints.values())
-    owned = addresses_by_owner(filter(view.holds, ends), ends)
+    owned = addresses_by_owner(filter(view.holds, ends), (end for end in ends if not end.runner))
     desired = plan(view)
     ways = ((cidr, route) for cidr, route in desired.routes.items() if route.gateway and view.same_size(cidr))
     return FastPath(

@@ -76,9 +76,16 @@ class Route:
     """A route of the overlay; keyed by its destination."""
 
     gateway: str = ""
-    """Next hop on the device (onlink); empty: the destination is unreachable."""
+    """Next hop on the device (onlink)."""
     mtu: int = 0
     """0: that of the device."""
+    on_bridge: bool = False
+    """Without a gateway: the destination is on the bridge, or else unreachable."""
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether the destination is unreachable."""
+        return not self.gateway and not self.on_bridge
 
 
 @dataclass(frozen=True, slots=True)

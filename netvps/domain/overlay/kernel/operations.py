@@ -112,11 +112,21 @@ class SetSysctl:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Announces on the bridge, by ARP, that this machine forwards to an address of its subnet.
+
+    Sessions that talked to it while it was on the bridge would else send to its former MAC for up to a minute.
+    """
+
+    address: str
+
+
 LinkOperation = MakeDevice | ChangeDevice | RemoveDevice | MakeBridge | ChangeBridge | RemoveBridge
 AddressOperation = PutAddress | DropAddress
 EntryOperation = PutNeighbour | DropNeighbour | PutFdb | DropFdb | PutRoute | DropRoute
 """Operations of which a change may contain thousands."""
-Operation = LinkOperation | AddressOperation | EntryOperation | SetSysctl
+Operation = LinkOperation | AddressOperation | EntryOperation | SetSysctl | Announce
 
 
 @dataclass(frozen=True, slots=True)

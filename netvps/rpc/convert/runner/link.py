@@ -278,6 +278,7 @@ def _assignment_to_proto(assignment: Assignment) -> pb.Assignment:
         restore=restore_to_proto(assignment.restore) if assignment.restore else None,
         source=source_to_proto(assignment.source) if assignment.source else None,
         gpus=assignment.gpus,
+        local_address=assignment.local_address,
     )
 
 
@@ -297,6 +298,7 @@ def _assignment_from_proto(message: pb.Assignment) -> Assignment:
         restore=restore_from_proto(message.restore) if message.HasField("restore") else None,
         source=source_from_proto(message.source) if message.HasField("source") else None,
         gpus=tuple(message.gpus),
+        local_address=message.local_address,
     )
 
 

@@ -94,7 +94,11 @@ def _peer_from_proto(message: pb.Peer) -> Peer:
 
 def _endpoint_to_proto(endpoint: Endpoint) -> pb.Endpoint:
     return pb.Endpoint(
-        session_uid=endpoint.session, session_id=endpoint.name, owner_id=endpoint.owner, address=endpoint.address
+        session_uid=endpoint.session,
+        session_id=endpoint.name,
+        owner_id=endpoint.owner,
+        address=endpoint.address,
+        runner_uid=endpoint.runner,
     )
 
 
@@ -106,8 +110,10 @@ def _endpoint_from_proto(message: pb.Endpoint) -> Endpoint:
     with checks.nested():
         check_label(message.owner_id, "owner_id", USER_NAME_MAX)
     checks.require(_is_address(message.address), "address", f"{shown(message.address)} is no IPv4 address")
+    if message.runner_uid:
+        _require_uid(checks, message.runner_uid, "runner_uid")
     checks.done()
-    return Endpoint(message.session_uid, message.session_id, message.owner_id, message.address)
+    return Endpoint(message.session_uid, message.session_id, message.owner_id, message.address, message.runner_uid)
 
 
 def _require_uid(checks: Checks, uid: str, field: str) -> None:

@@ -53,6 +53,17 @@ def _machine(netmap: Netmap, uid: str, ports: dict[str, str]) -> Machine:
     return Machine(peer, kernel.tables["inet netvps"], kernel.tables["bridge netvps"])
 
 
+def _home(end: Endpoint) -> str:
+    """The runner whose subnet the address is of."""
+    return UIDS[int(end.address.split(".")[2]) // 4]
+
+
+def _moved(draw: st.DrawFn, end: Endpoint) -> Endpoint:
+    """Where it is, or on another runner."""
+    runner = draw(st.sampled_from(("", "", *UIDS)))
+    return end if runner == _home(end) else replace(end, runner=runner)
+
+
 @st.composite
 def clusters(draw: st.DrawFn) -> tuple[Netmap, dict[str, str]]:
     """A netmap, and the ports that are known."""
@@ -69,7 +80,7 @@ def clusters(draw: st.DrawFn) -> tuple[Netmap, dict[str, str]]:
         NetmapUpdate(
             1,
             tuple(_peer(uid, gateway=uid in gateways, size=sizes[uid]) for uid in UIDS),
-            tuple(_endpoint(address, owner) for address, owner in owners.items()),
+            tuple(_moved(draw, _endpoint(address, owner)) for address, owner in owners.items()),
         )
     )
     known = draw(st.sets(st.sampled_from(sorted(owners)))) if owners else set()
@@ -117,10 +128,9 @@ def test_sessions_reach_each_other_if_their_owner_is_the_same(
 ) -> None:
     netmap, ports = cluster
     machines = {uid: _machine(netmap, uid, ports) for uid in UIDS}
-    home = {f"10.128.{4 * number}": machines[uid] for number, uid in enumerate(UIDS)}
     ends = list(netmap.endpoints.values())
     for one, other in ((one, other) for one in ends for other in ends if one != other):
-        here, there = (home[end.address.rpartition(".")[0]] for end in (one, other))
+        here, there = (machines[end.runner or _home(end)] for end in (one, other))
         packet = _sent(one.address, other.address, ports)
         if here is there:
             over = packet | {"oifname": ports.get(other.address, "veth2")}
@@ -130,7 +140,8 @@ def test_sessions_reach_each_other_if_their_owner_is_the_same(
             for frame in (over, arp):
                 passed = all(passes(here.bridge, chain, frame) for chain in ("prerouting", "forward"))
                 assert passed == (one.owner == other.owner), frame
-            reached = _routed(here, packet, "nvbr0", "nvbr0") if br_netfilter else one.owner == other.owner
+            routed = br_netfilter or one.runner or other.runner
+            reached = _routed(here, packet, "nvbr0", "nvbr0") if routed else one.owner == other.owner
         else:
             reached = _arrives(there, here.peer, packet)
             assert _leaves(here, packet) == reached
@@ -145,7 +156,7 @@ def test_a_gateway_reaches_ssh_of_all_sessions_and_they_answer_and_no_other_runn
     netmap, ports = cluster
     machines = {uid: _machine(netmap, uid, ports) for uid in UIDS}
     for end in netmap.endpoints.values():
-        machine = next(m for m in machines.values() if m.peer.lease.cidr.startswith(end.address.rpartition(".")[0]))
+        machine = machines[end.runner or _home(end)]
         for peer in (m.peer for m in machines.values() if m is not machine):
             for address in (endpoint_address(peer.lease.cidr), bridge_address(peer.lease.cidr)):
                 asks = {"ip saddr": address, "ip daddr": end.address, "ct state": "new"}
@@ -223,6 +234,25 @@ def test_a_runner_is_believed_only_what_is_its_own(known: str) -> None:
     others = {"ether saddr": device_mac(SETTINGS, "r2"), "ip saddr": "10.128.8.2"}
     assert passes(HERE.inet, "prerouting", {"iifname": "nv0"} | mine)
     assert not passes(HERE.inet, "prerouting", {"iifname": "nv0"} | others | {known: mine[known]})
+
+
+def test_a_moved_address_is_believed_of_the_runner_that_it_moved_to_and_of_no_other() -> None:
+    r0, r1, r2 = (device_mac(SETTINGS, uid) for uid in UIDS)
+    there, here = (
+        replace(_endpoint("10.128.4.9", "ann"), runner="r2"),
+        replace(_endpoint("10.128.4.8", "ann"), runner="r0"),
+    )
+    machine = _machine(NETMAP.updated(NetmapUpdate(2, endpoints=(there, here))), "r0", {})
+    for address, believed in ((there.address, {r2}), (here.address, set()), ("10.128.4.2", {r1})):
+        for mac in (r0, r1, r2):
+            packet = {"iifname": "nv0", "ether saddr": mac, "ip saddr": address}
+            assert passes(machine.inet, "prerouting", packet) == (mac in believed), (address, mac)
+    mine = {"iifname": "nvbr0", "ether saddr": session_mac(here.address), "ip saddr": here.address}
+    assert passes(machine.inet, "prerouting", mine)
+    assert not passes(machine.inet, "prerouting", mine | {"ip saddr": there.address})
+    assert not passes(
+        machine.inet, "prerouting", mine | {"ether saddr": session_mac(there.address)} | {"ip saddr": there.address}
+    )
 
 
 @pytest.mark.parametrize(

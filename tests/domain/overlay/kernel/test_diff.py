@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from netvps.domain.overlay.kernel import operations as op
 from netvps.domain.overlay.kernel.diff import diff
 from netvps.domain.overlay.kernel.links import Address, Bridge, Device, KernelState, Route
-from netvps.domain.overlay.kernel.plan import UNREACHABLE
+from netvps.domain.overlay.kernel.plan import ON_BRIDGE, UNREACHABLE
 from tests.domain.overlay.model import applied, cut_off
 
 POOL = "10.128.0.0/10"
 DEVICE = Device(7, 14789, "192.0.2.1", "02:00:00:00:00:01", 1450)
 BRIDGE = Bridge("02:42:0a:80:00:01", 1450, 365)
 PEERS = st.integers(0, 5)
+MOVED = ("10.128.4.9/32", "10.128.100.9/32", "10.128.200.9/32")
 
 
 def destination(number: int) -> str:
@@ -32,6 +33,8 @@ def wanted(draw: st.DrawFn) -> KernelState:
     """As plan makes them: every route with its neighbour and that one's FDB entry."""
     holders = draw(st.dictionaries(PEERS, st.tuples(PEERS, PEERS, st.sampled_from([0, 1400])), max_size=5))
     subnet = draw(st.sampled_from(["10.128.100.1/22", "10.128.200.1/22"]))
+    ways = [UNREACHABLE, ON_BRIDGE, *(Route(gateway(number), mtu) for number, (_, _, mtu) in holders.items())]
+    moved = draw(st.dictionaries(st.sampled_from(MOVED), st.sampled_from(ways), max_size=3))
     devices = st.builds(
         lambda mtu, local, port, offload: replace(DEVICE, mtu=mtu, local=local, port=port, checksum_offload=offload),
         st.sampled_from([1450, 1400]),
@@ -46,7 +49,8 @@ def wanted(draw: st.DrawFn) -> KernelState:
         neighbours={gateway(number): f"mac{owner}" for number, (owner, _, _) in holders.items()},
         fdb={f"mac{owner}": f"192.0.2.{remote}" for owner, remote, _ in holders.values()},
         routes={POOL: UNREACHABLE}
-        | {destination(number): Route(gateway(number), mtu) for number, (_, _, mtu) in holders.items()},
+        | {destination(number): Route(gateway(number), mtu) for number, (_, _, mtu) in holders.items()}
+        | moved,
         sysctls={"net/ipv4/ip_forward": "1", "net/ipv4/conf/nv0/rp_filter": "2", "net/ipv4/conf/nvbr0/rp_filter": "2"},
     )
 
@@ -127,6 +131,26 @@ def test_a_peer_that_moves_is_one_operation() -> None:
         device=DEVICE, fdb={"m": "192.0.2.2"}, neighbours={gateway(1): "m"}, routes={destination(1): Route(gateway(1))}
     )
     assert diff(replace(before, fdb={"m": "192.0.2.3"}), before) == (op.PutFdb("m", "192.0.2.3"),)
+
+
+def test_an_address_that_leaves_the_bridge_is_announced_there_once_it_has_its_route() -> None:
+    way = KernelState(
+        device=DEVICE,
+        bridge=BRIDGE,
+        addresses=frozenset({Address("nvbr0", "10.128.100.1/22")}),
+        fdb={"m": "192.0.2.2"},
+        neighbours={gateway(1): "m"},
+        routes={destination(1): Route(gateway(1))},
+    )
+    own, foreign = "10.128.100.9", "10.128.200.9"
+    moved = replace(way, routes={**way.routes, **{f"{one}/32": Route(gateway(1)) for one in (own, foreign)}})
+    put = [op.PutRoute(f"{one}/32", Route(gateway(1))) for one in (own, foreign)]
+    assert diff(moved, way) == (*put, op.Announce(own))
+    lost = replace(way, routes={**way.routes, f"{own}/32": UNREACHABLE, f"{foreign}/32": UNREACHABLE})
+    assert diff(moved, lost) == (*put, op.Announce(own))
+    smaller = replace(way, routes={**moved.routes, f"{own}/32": Route(gateway(1), 1300)})
+    assert diff(smaller, moved) == (op.PutRoute(f"{own}/32", Route(gateway(1), 1300)),)
+    assert diff(way, moved) == (op.DropRoute(f"{own}/32"), op.DropRoute(f"{foreign}/32"))
 
 
 def test_a_bridge_that_forgets_too_soon_is_changed_and_stays() -> None:

@@ -48,6 +48,17 @@ def test_all_sessions_are_known_of_owners_who_have_one_here() -> None:
     assert known.owners == {ANN: "ann", ANNS: "ann", "10.128.8.2": "ann"}
 
 
+def test_a_session_outside_the_subnet_of_its_address_takes_the_regular_path() -> None:
+    view = _view({ANN: "ann", ANNS: "ann"})
+    moved = (Endpoint("here", "a", "ann", "10.128.4.7", "r0"), Endpoint("there", "b", "ann", "10.128.0.7", "r1"))
+    netmap = view.netmap.updated(NetmapUpdate(2, endpoints=moved))
+    assert fast_path(replace(view, netmap=netmap)) == fast_path(view)
+    # One that is alone here makes its owner known, without itself.
+    alone = _view({ANNS: "ann"})
+    netmap = alone.netmap.updated(NetmapUpdate(2, endpoints=moved))
+    assert fast_path(replace(alone, netmap=netmap)).owners == {ANNS: "ann"}
+
+
 def test_other_runners_are_known_by_the_first_address_of_their_subnets() -> None:
     known = fast_path(_view({ANN: "ann"}))
     assert known.subnets == {

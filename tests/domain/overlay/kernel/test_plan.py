@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netvps.domain.overlay.kernel.links import Address, Bridge, Device, ObjectNames, Route
-from netvps.domain.overlay.kernel.plan import AGEING_DAYS, UNREACHABLE, plan, withdrawn
-from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.kernel.plan import AGEING_DAYS, ON_BRIDGE, UNREACHABLE, plan, withdrawn
+from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.peer_health import Health
 from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.overlay.view import View
@@ -64,6 +64,36 @@ def test_the_address_of_our_family_is_taken() -> None:
     )
     assert list(state.fdb.values()) == ["192.0.2.2"]
     assert "10.128.8.0/22" not in state.routes
+
+
+def moved(address: str, runner: str) -> Endpoint:
+    return Endpoint(f"s-{address}", "web", "ann", address, runner)
+
+
+def test_a_session_outside_the_subnet_of_its_address_has_a_host_route() -> None:
+    here, there, gone = moved("10.128.4.9", "me"), moved("10.128.0.9", "b"), moved("10.128.0.8", "x")
+    at_home = Endpoint("s", "db", "ann", "10.128.4.7")
+    known = view(peer("b", "10.128.4.0/22", "192.0.2.2", mtu=1300))
+    netmap = known.netmap.updated(NetmapUpdate(2, endpoints=(here, there, gone, at_home)))
+    state = plan(replace(known, netmap=netmap))
+    assert state.routes == {
+        "10.128.0.0/10": UNREACHABLE,
+        "10.128.4.0/22": Route("10.128.4.0", 1300),
+        "10.128.4.9/32": ON_BRIDGE,
+        "10.128.0.9/32": Route("10.128.4.0", 1300),
+        "10.128.0.8/32": UNREACHABLE,
+    }
+    assert withdrawn(state).routes == {
+        cidr: state.routes[cidr] for cidr in ("10.128.0.0/10", "10.128.4.9/32", "10.128.0.8/32")
+    }
+    assert "10.128.4.9/32" not in plan(replace(known, netmap=netmap, hosting=False)).routes
+    assert state.sysctls["net/ipv4/conf/nvbr0/proxy_arp"] == "1"
+
+
+def test_a_session_moved_to_a_runner_that_no_packet_reaches_is_unreachable() -> None:
+    known = view(peer("b", "10.128.4.0/22", "2001:db8::2"))
+    netmap = known.netmap.updated(NetmapUpdate(2, endpoints=(moved("10.128.0.9", "b"),)))
+    assert plan(replace(known, netmap=netmap)).routes["10.128.0.9/32"] == UNREACHABLE
 
 
 def test_of_two_holders_of_a_subnet_the_later_lease_counts() -> None:

@@ -53,7 +53,14 @@ def test_a_peer_is_checked(peer: pb.Peer, path: str) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("session_uid", ""), ("session_id", "a.b"), ("owner_id", "Bob"), ("address", "10.128.0"), ("address", "::1")],
+    [
+        ("session_uid", ""),
+        ("session_id", "a.b"),
+        ("owner_id", "Bob"),
+        ("address", "10.128.0"),
+        ("address", "::1"),
+        ("runner_uid", "../x"),
+    ],
 )
 def test_an_endpoint_is_checked(field: str, value: str) -> None:
     endpoint = pb.Endpoint(session_uid="s1", session_id="web", owner_id="ann", address="10.128.0.2")
