@@ -99,6 +99,11 @@ class World:
         async with self.store.read() as reader:
             return await reader.get(kind, key)
 
+    async def require(self, kind: type[R], key: str) -> R:
+        row = await self.row(kind, key)
+        assert row is not None
+        return row
+
     async def rows(self, kind: type[R], **where: str) -> list[R]:
         async with self.store.read() as reader:
             return await reader.find(kind, **where)

@@ -32,8 +32,8 @@ _POLL_SECONDS: Final = 0.3
 def move(name: str, target: str, from_copy: bool, wait: bool, timeout: float) -> None:
     """Move a session to another runner, with its files and snapshots.
 
-    A running session is stopped for it, and runs again there. Name and host key stay; its address on the overlay
-    changes. If the move fails, the session runs on where it was.
+    A running session is stopped for it, and runs again there. Name, host key and address on the overlay stay. If the
+    move fails, the session runs on where it was.
 
     Where its runner is gone, --from-copy goes on from its newest copy. What it wrote since then stays on that machine;
     if that returns, the session is stopped there, and its files are kept.
@@ -48,7 +48,7 @@ def move(name: str, target: str, from_copy: bool, wait: bool, timeout: float) ->
     if moved.stage == "FAILED":
         raise WrongState(f"session {name} stays on runner {moved.origin}: {moved.message}")
     if moved.stage in {"ARRIVING", "DONE"}:
-        note(f"session {name} is on runner {moved.target}")
+        note(f"session {name} is on runner {moved.target}{f', and {moved.message}' if moved.message else ''}")
     else:
         note(f"session {name} is being moved; `netvps watch` shows how it gets on")
 

@@ -60,7 +60,7 @@ class Move:
     snapshot: str = ""
     """Uid of the snapshot that it is made from there."""
     message: str = ""
-    """What it waits for, or why it failed, for people."""
+    """What it waits for, why it failed, or why the session's address changed, for people."""
 
     @property
     def is_open(self) -> bool:

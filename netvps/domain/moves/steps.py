@@ -118,18 +118,25 @@ def failing(session: Session, move: Move, message: str, now: datetime) -> Sessio
 
 
 def switched(
-    session: Session, move: Move, target: Runner, address: str, now: datetime, *, gpus: tuple[str, ...] = ()
+    session: Session,
+    move: Move,
+    target: Runner,
+    address: str,
+    now: datetime,
+    *,
+    gpus: tuple[str, ...] = (),
+    local_address: str = "",
 ) -> Session:
     """The session placed on its new runner, in a new epoch, to be made there from the snapshot of its move."""
     desired = DesiredState.RUNNING if move.resume else session.desired
     return replace(
-        place(session, target, now, address, gpus),
+        place(session, target, now, address, gpus, local_address=local_address),
         desired=DesiredState.RUNNING if desired is DesiredState.PAUSED else desired,
         generation=session.generation + 1,
         snapshot=None,  # an image in the Docker of the old runner
         snapshot_orders=tuple(order for order in session.snapshot_orders if order.delete),
         limits_before=None,
-        move=replace(move.to(target), stage=MoveStage.ARRIVING, message=""),
+        move=replace(move.to(target), stage=MoveStage.ARRIVING),
     )
 
 
@@ -137,4 +144,4 @@ def arrived(session: Session, now: datetime) -> Session:
     """The session after it has run on its new runner."""
     if session.arrival is None or session.move is None:
         return session
-    return replace(session, move=replace(session.move, stage=MoveStage.DONE, message=""), update_time=now)
+    return replace(session, move=replace(session.move, stage=MoveStage.DONE), update_time=now)

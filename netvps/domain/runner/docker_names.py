@@ -28,6 +28,9 @@ LABEL_LAYOUT: Final = "netvps.layout"
 LABEL_RESTORE: Final = "netvps.restore_id"
 """On a container: the restore in place that it was made for (domain.snapshot.snapshot.Restore)."""
 
+OPTION_ADDRESS: Final = "netvps.address"
+"""On a container's connection to the overlay's network: its overlay address, if that is outside the network's subnet.
+"""
 SHARED_NETWORK: Final = "netvps-net"
 """The network that sessions of all owners shared in earlier versions. It is emptied and removed."""
 NETWORK_SUBNET: Final = "172.30.0.0/16"

@@ -28,7 +28,11 @@ IMAGES: Final = "images"
 """The runner lists, pulls and removes images on request."""
 BROWSING: Final = "browsing"
 """The runner shows the files of snapshots over SFTP."""
-CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES, COPIES, IMAGES, BROWSING)
+HOST_ROUTES: Final = "host_routes"
+"""The runner reaches sessions that moved to other runners with their address."""
+KEPT_ADDRESSES: Final = "kept_addresses"
+"""The runner gives moved sessions the address that they had before."""
+CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES, COPIES, IMAGES, BROWSING, HOST_ROUTES, KEPT_ADDRESSES)
 """What a runner of this version can do, and older ones cannot."""
 
 

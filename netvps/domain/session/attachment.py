@@ -34,6 +34,8 @@ class Attachment:
     net: Net
     address: str = ""
     """Set on the overlay only, where netvps assigns the address."""
+    local_address: str = ""
+    """The address that the engine gives the container, if `address` is of another runner's subnet; else ''."""
     owner: str = ""
     """Set on an isolated network only: the owner it belongs to."""
 
@@ -41,7 +43,7 @@ class Attachment:
 def attachment_of(assignment: Assignment) -> Attachment:
     """The attachment that a session's container gets at its next start."""
     if assignment.address:
-        return Attachment(Net.OVERLAY, assignment.address)
+        return Attachment(Net.OVERLAY, assignment.address, assignment.local_address)
     return Attachment(Net.NONE) if assignment.spec.network is Network.NONE else isolated(assignment)
 
 

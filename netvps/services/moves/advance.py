@@ -60,9 +60,9 @@ async def advance(tx: Transaction, session: Session, move: Move, now: datetime, 
 async def switch(
     tx: Transaction, session: Session, move: Move, target: Runner, now: datetime, *, complete: bool
 ) -> Session:
-    """Places a session on a runner that holds its snapshots, and evicts it from the other one."""
-    address = await Addresses(tx).pick(session.spec, target)
-    if address is None:
+    """Places a session, with its address, on a runner that holds its snapshots, and evicts it from the other one."""
+    given = await Addresses(tx).keep(session, target)
+    if given is None:
         await _say(tx, session, move, f"all addresses of runner {target.name} on the overlay are taken")
         return session
     gpus: tuple[str, ...] | None = ()
@@ -72,7 +72,8 @@ async def switch(
     if gpus is None:
         await _say(tx, session, move, f"too few GPUs of runner {target.name} are free")
         return session
-    moved = switched(session, move, target, address, now, gpus=gpus)
+    move = replace(move, message=given.why)
+    moved = switched(session, move, target, given.overlay, now, gpus=gpus, local_address=given.local)
     for copy in await tx.find(Copy, session=session.uid, runner=target.uid):
         await tx.delete(copy)  # its runner's snapshots follow the session's orders from now on
     await evict(tx, session, moved.epoch, now, complete=complete)

@@ -1,5 +1,8 @@
 """Subnet leases of runners: each gets a subnet of the overlay's pool when it joins, and keeps it until it is removed.
 
+The lease of a removed runner stays until the last session that moved away with an address of its subnet has no such
+address any more.
+
 An offline runner keeps its subnet, because its sessions still run there. A subnet that is leased again after a removal
 gets a higher epoch: the revision of the log, which is higher than that of every earlier lease.
 """

@@ -12,6 +12,7 @@ from netvps.domain.session.session import Session
 from netvps.errors import NotFound, WrongState
 from netvps.services.copies.orders import forget_runner
 from netvps.services.moves.evictions import release_all
+from netvps.services.network.addresses import is_in_use, release_subnet
 from netvps.services.snapshots.use import remove_snapshots
 
 if TYPE_CHECKING:
@@ -31,11 +32,14 @@ async def remove_session(tx: Transaction, session: Session) -> None:
         for credential in await tx.find(Credential, subject=f"{session.uid}/{epoch}"):
             await tx.delete(credential)
     await tx.delete(session)
+    if session.local_address:
+        await release_subnet(tx, session.overlay_address)
 
 
 async def remove_runner(tx: Transaction, name: str, now: datetime, *, force: bool) -> Runner:
     """Deletes a runner and frees its subnet; with `force` also the sessions placed on it.
 
+    The subnet stays leased while sessions that moved away have addresses of it.
     What the machine itself holds of them stays there. Raises NotFound, and WrongState while it has sessions, unless
     forced, or if one of them is protected.
     """
@@ -58,7 +62,8 @@ async def remove_runner(tx: Transaction, name: str, now: datetime, *, force: boo
     for session in sessions:
         await remove_session(tx, session)
     for lease in await tx.find(Lease, runner=runner.uid):
-        await tx.delete(lease)
+        if not await is_in_use(tx, lease):
+            await tx.delete(lease)
     await forget_runner(tx, runner, now)
     for eviction in await tx.find(Eviction, runner=runner.uid):
         await tx.delete(eviction)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from netvps.domain.session.attachment import Attachment, Net, attachment_at_once, attachment_of, resolv_conf
@@ -21,6 +23,10 @@ def assignment(network: Network = Network.DEFAULT, address: str = "") -> Assignm
         (assignment(Network.NONE), Attachment(Net.NONE)),
         (assignment(address="10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
         (assignment(Network.OVERLAY, "10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
+        (
+            replace(assignment(address="10.128.0.2"), local_address="10.128.4.2"),
+            Attachment(Net.OVERLAY, "10.128.0.2", "10.128.4.2"),
+        ),
     ],
 )
 def test_an_address_is_what_puts_it_on_the_overlay(wanted: Assignment, attachment: Attachment) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.moves.move import MoveStage
+from netvps.domain.session.lifecycle import assignment
 from netvps.domain.session.session import Assignment, DesiredState, Session, SessionState
 from netvps.domain.snapshot.copies import CopyReport, CopyState
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
@@ -151,15 +152,19 @@ async def test_a_drain_moves_two_at_a_time_and_says_who_stays(cluster: Cluster, 
     assert first != second
 
 
-async def test_a_moved_session_has_an_address_where_it_is(world: World) -> None:
+async def test_a_moved_session_keeps_its_address(world: World) -> None:
     cluster = Cluster(world)
     await cluster.begin(ON_OVERLAY)
-    before = (await cluster.session()).overlay_address
+    before = await cluster.session()
     await world.moves.move(ALICE, "dev1")
     await cluster.to_the_copies()
     await cluster.receive()
     await cluster.step()
-    after = (await cluster.session()).overlay_address
-    assert before
-    assert after
-    assert before != after
+    after = await cluster.session()
+    assert (before.overlay_address, before.local_address) == ("10.128.0.2", "")
+    assert (after.overlay_address, after.local_address) == ("10.128.0.2", "10.128.4.2")
+    assert (assignment(after).address, assignment(after).local_address) == ("10.128.0.2", "10.128.4.2")
+    await cluster.says(SessionState.RUNNING)
+    done = (await cluster.session()).move
+    assert done is not None
+    assert (done.stage, done.message) == (MoveStage.DONE, "")

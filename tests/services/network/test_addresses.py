@@ -1,25 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netvps.domain.overlay.settings import OverlaySettings, session_addresses
-from netvps.domain.runner.runner import Heartbeat, Lease
-from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED
+from netvps.domain.runner.runner import CAPABILITIES, HOST_ROUTES, KEPT_ADDRESSES, Heartbeat, Lease, Runner
+from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED, place
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.session.spec import Network, SessionSpec
 from netvps.errors import Exhausted
+from netvps.services.network.addresses import Addresses, Given, put_addressed
 from netvps.services.runners.joining import Joining
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import ALICE, HELLO, ON_OVERLAY, ROOT, UNDERLAY, World
-
-if TYPE_CHECKING:
-    from netvps.domain.runner.runner import Runner
 
 OVERLAY, NONE = SessionSpec(network=Network.OVERLAY), SessionSpec(network=Network.NONE)
 
@@ -155,7 +152,107 @@ async def test_a_retried_create_is_the_same_session_with_the_same_address(world:
     assert [session.overlay_address for session in (*made, again)] == ["10.128.0.2"] * 3
 
 
-steps = st.tuples(st.sampled_from(["join", "leave", "create", "delete", "restart", "blink"]), st.integers(0, 7))
+async def moved(world: World, session: Session, runner: Runner) -> Session:
+    """As `services.moves` places it; the same session if the runner has no address left."""
+    async with world.store.write("test") as tx:
+        given = await Addresses(tx).keep(session, runner)
+        if given is None:
+            return session
+        there = place(session, runner, world.clock(), given.overlay, local_address=given.local)
+        return await put_addressed(tx, there)
+
+
+async def test_a_session_that_moves_keeps_its_address_and_has_a_local_one_until_it_is_back(world: World) -> None:
+    lab1, lab2 = [await world.runner(f"lab{number}", hello=ON_OVERLAY) for number in (1, 2)]
+    lab1, lab2 = [await world.require(Runner, one.uid) for one in (lab1, lab2)]
+    session = await world.session("a")
+    assert (session.runner, session.overlay_address) == (lab1.uid, "10.128.0.2")
+    there = await moved(world, session, lab2)
+    assert (there.overlay_address, there.local_address) == ("10.128.0.2", "10.128.4.2")
+    async with world.store.read() as reader:
+        assert await Addresses(reader).pick(OVERLAY, lab1) == "10.128.0.3"
+        assert await Addresses(reader).pick(OVERLAY, lab2) == "10.128.4.3"
+        assert await Addresses(reader).keep(there, lab1) == Given("10.128.0.2")
+    back = await moved(world, there, lab1)
+    assert (back.overlay_address, back.local_address) == ("10.128.0.2", "")
+
+
+async def test_an_address_that_is_away_is_given_to_no_other_session(small: World) -> None:
+    lab1, lab2 = [await small.runner(f"lab{number}", hello=ON_OVERLAY) for number in (1, 2)]
+    lab1, lab2 = [await small.require(Runner, one.uid) for one in (lab1, lab2)]
+    await small.runners.offline(lab2.uid)
+    mine = [await small.session(f"dev{number}") for number in range(5)]
+    await small.runners.online(lab2.uid, ON_OVERLAY)
+    for session in mine[:2]:
+        await moved(small, session, lab2)
+    async with small.store.read() as reader:
+        assert await Addresses(reader).pick(OVERLAY, lab1) is None
+        assert await Addresses(reader).pick(OVERLAY, lab2) == "10.128.0.12"
+    await gone(small, mine[0])
+    async with small.store.read() as reader:
+        assert await Addresses(reader).pick(OVERLAY, lab1) == mine[0].overlay_address
+
+
+async def test_the_subnet_of_a_removed_runner_is_leased_until_no_session_has_an_address_of_it(world: World) -> None:
+    lab1, lab2 = [await world.runner(f"lab{number}", hello=ON_OVERLAY) for number in (1, 2)]
+    lab2 = await world.require(Runner, lab2.uid)
+    sessions = [await world.session(name) for name in "ab"]
+    await world.session("c")
+    for session in sessions:
+        if session.runner != lab2.uid:
+            await moved(world, session, lab2)
+    away = [one for one in await world.rows(Session) if one.local_address]
+    assert away
+    await world.runners.remove(ROOT, "lab1", force=True)
+    cidr = "10.128.0.0/22"
+    assert cidr in {lease.cidr for lease in await world.rows(Lease)}
+    new = await world.runner("lab3", hello=ON_OVERLAY)
+    assert [lease.cidr for lease in await world.rows(Lease, runner=new.uid)] == ["10.128.8.0/22"]
+    for session in away:
+        assert cidr in {lease.cidr for lease in await world.rows(Lease)}
+        await gone(world, session)
+    assert cidr not in {lease.cidr for lease in await world.rows(Lease)}
+    assert lab1.uid not in {lease.runner for lease in await world.rows(Lease)}
+
+
+@pytest.mark.parametrize(
+    ("lacking", "which", "why"),
+    [
+        (KEPT_ADDRESSES, "lab2", "its address 10.128.0.2 is 10.128.4.2 now: runner lab2 cannot give it that"),
+        (HOST_ROUTES, "lab3", "its address 10.128.0.2 is 10.128.4.2 now: runner lab3 has an older version"),
+    ],
+)
+async def test_where_a_runner_is_too_old_the_address_changes_and_it_is_said_why(
+    world: World, lacking: str, which: str, why: str
+) -> None:
+    older = replace(ON_OVERLAY, capabilities=tuple(one for one in CAPABILITIES if one != lacking))
+    lab1 = await world.runner("lab1", hello=ON_OVERLAY)
+    session = await world.session("a")
+    for name in ("lab2", "lab3"):
+        await world.runner(name, hello=older if name == which else ON_OVERLAY)
+    (lab2,) = await world.rows(Runner, name="lab2")
+    async with world.store.read() as reader:
+        given = await Addresses(reader).keep(session, lab2)
+    assert session.runner == lab1.uid
+    assert given is not None
+    assert (given.overlay, given.local) == ("10.128.4.2", "")
+    assert given.why.startswith(why)
+
+
+async def test_one_that_leaves_the_overlay_leaves_both_addresses(world: World) -> None:
+    await world.runner("lab1", hello=ON_OVERLAY)
+    session = await world.session("a")
+    lab2 = await world.require(Runner, (await world.runner("lab2", hello=ON_OVERLAY)).uid)
+    await moved(world, session, lab2)
+    await world.runners.online(lab2.uid, HELLO)
+    await world.sessions.stop(ALICE, "a")
+    after = await world.sessions.start(ALICE, "a")
+    assert (after.overlay_address, after.local_address) == ("", "")
+
+
+steps = st.tuples(
+    st.sampled_from(["join", "leave", "create", "delete", "restart", "blink", "move", "move"]), st.integers(0, 7)
+)
 
 
 @settings(max_examples=40)
@@ -190,13 +287,21 @@ async def test_no_address_and_no_subnet_is_given_twice_whatever_happens(history:
             case "blink" if which in runners:
                 await world.runners.heartbeat(runners[which].uid, Heartbeat(HELLO.capacity, None))
                 await world.runners.heartbeat(runners[which].uid, Heartbeat(HELLO.capacity, UNDERLAY))
+            case "move" if which < len(sessions) and runners:
+                target = sorted(runners)[number % len(runners)]
+                if sessions[which].runner not in {"", runners[target].uid}:
+                    await moved(world, sessions[which], await world.require(Runner, runners[target].uid))
         sessions, leases = await world.rows(Session), {lease.runner: lease for lease in await world.rows(Lease)}
         had = [session for session in sessions if session.overlay_address]
-        assert len({session.overlay_address for session in had}) == len(had)
+        in_use = [one for session in had for one in (session.overlay_address, session.local_address) if one]
+        assert len(set(in_use)) == len(in_use)
         assert len({lease.cidr for lease in leases.values()}) == len(leases)
+        of = {str_of(address): uid for uid, lease in leases.items() for address in session_addresses(lease.cidr)}
         for session in had:
-            mine = {str_of(number) for number in session_addresses(leases[session.runner].cidr)}
-            assert session.overlay_address in mine
+            assert of[session.local_address or session.overlay_address] == session.runner
+            assert (of[session.overlay_address] != session.runner) == bool(session.local_address)
+        lent = {of[session.overlay_address] for session in had if session.local_address}
+        assert leases.keys() - {runner.uid for runner in await world.rows(Runner)} <= lent
     assert epochs == sorted(set(epochs))
 
 
