@@ -9,10 +9,12 @@ import (
 	"slices"
 	"time"
 
+	"netvps/tunnel/address"
 	"netvps/tunnel/boot"
 	"netvps/tunnel/front"
 	"netvps/tunnel/pid1"
 	"netvps/tunnel/relay"
+	"netvps/tunnel/rundir"
 	"netvps/tunnel/sftp"
 	"netvps/tunnel/udp"
 )
@@ -43,6 +45,9 @@ const noInitScripts = "-no-init-scripts"
 // commandHeadStart is how long the image's command has port 22 to itself, if it needs it.
 const commandHeadStart = 15 * time.Second
 
+// addressPatience is how long a session that moved waits for the runner to give it its address.
+const addressPatience = 10 * time.Second
+
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "agent:", err)
@@ -60,8 +65,12 @@ func run(args []string) error {
 		if len(command) > 0 {
 			where.headStart = commandHeadStart
 		}
+		moved := &address.Waiter{
+			File: rundir.Dir(where.runDir).Path(rundir.AddressFile), Hosts: "/etc/hosts", Patience: addressPatience,
+			Log: logger(),
+		}
 		first := &pid1.Init{
-			Agent: where.argv("serve"), Boot: []string{os.Args[0], "boot"}, Log: logger(),
+			Agent: where.argv("serve"), Boot: []string{os.Args[0], "boot"}, Log: logger(), Before: moved.Wait,
 			Command: pid1.Command{Argv: command, User: where.user, Dir: where.workDir},
 		}
 		if len(command) > 0 {

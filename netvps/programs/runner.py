@@ -20,8 +20,10 @@ from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.host import HostFilter
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.lxcfs import lxcfs_files
+from netvps.adapters.netlink.privilege import may_enter_namespaces
 from netvps.adapters.nvml import NvmlGpus
 from netvps.cli.machine.programs import runner_run
+from netvps.domain.runner.runner import KEPT_ADDRESSES
 from netvps.errors import ConfigError, Unauthenticated
 from netvps.faults import fault_point
 from netvps.process import clock
@@ -75,6 +77,7 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             run_dir=settings.paths.runtime / "sessions",
             agent=program,
             tunnel_address=identity.link,
+            lacks=frozenset() if docker and may_enter_namespaces() else frozenset({KEPT_ADDRESSES}),
         )
         engine = await _engine(docker, place) if docker else None
         host_filter = HostFilter(Nftables(generation=generation)) if docker else None

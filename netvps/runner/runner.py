@@ -136,7 +136,7 @@ class Runner:
         self._machine = MachineWatch(self._containers, host_filter, self._board.hurry, self._features)
         self._heartbeat = _HEARTBEAT_SECONDS
         self._copies = CopyOrders(travel, link, self._board.post_copy, self._board.forget_copy) if travel else None
-        missing = {COPIES if travel is None else "", IMAGES if environments is None else ""}
+        missing = {COPIES if travel is None else "", IMAGES if environments is None else "", *settings.lacks}
         self._capabilities = tuple(one for one in CAPABILITIES if one not in missing)
         self._failures = 0
         """Connection attempts without a Welcome since the last Welcome."""

@@ -30,6 +30,8 @@ class RunnerSettings:
     """Seconds between inspections of a session without events."""
     orphan_grace: float = 60.0
     """Seconds before an orphan is removed."""
+    lacks: frozenset[str] = frozenset()
+    """Capabilities (domain.runner.runner) that this machine, or this process, does not have."""
 
     def __post_init__(self) -> None:
         if len(str(self.run_dir).encode()) > _MAX_RUN_DIR:

@@ -38,6 +38,7 @@ type Init struct {
 	Agent   []string // argv of the agent proper, restarted whenever it ends
 	Boot    []string // argv of what starts the session's services, run once; may be empty
 	Command Command
+	Before  func() // called before anything is started; nil for nothing
 	Log     *slog.Logger
 
 	agent    child
@@ -59,6 +60,9 @@ func (i *Init) Run() error {
 	signal.Notify(signals, forwarded...)
 	ended := make(chan os.Signal, 1) // one is enough: each time, all zombies are reaped
 	signal.Notify(ended, syscall.SIGCHLD)
+	if i.Before != nil {
+		i.Before()
+	}
 	i.Command.start(i.Log)
 	i.startAgent()
 	i.startServices()

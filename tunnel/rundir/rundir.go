@@ -23,6 +23,7 @@ const (
 	BootFile     = "boot.json"
 	IdentityFile = "identity.pem"
 	TunnelSocket = "tunnel.sock"
+	AddressFile  = "address.json" // see package address
 )
 
 // configFile is the name of the last config in the agent's own folder.

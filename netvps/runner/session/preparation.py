@@ -42,6 +42,7 @@ class Preparation:
     async def prepare(self, assignment: Assignment) -> None:
         """Prepares what a container mounts."""
         await self._folder.prepare()
+        self._folder.write_address(assignment.address, assignment.local_address)
         await self._write_resolv_conf(assignment)
 
     def blueprint(self, assignment: Assignment, source: SourceImage) -> Blueprint:
@@ -77,5 +78,6 @@ class Preparation:
 
     async def _write_resolv_conf(self, assignment: Assignment) -> None:
         """Writes it before every start: the bridge may have changed, and a moved container still mounts the file."""
-        bridge = await self._engine.bridge(assignment.address) if assignment.address else ""
+        here = assignment.local_address or assignment.address
+        bridge = await self._engine.bridge(here) if here else ""
         self._folder.write_resolv_conf(resolv_conf(assignment, bridge))

@@ -176,7 +176,7 @@ class Host:
         except AssertionError:
             return False
         running = sum(host.runner is not None for host in self.lab.hosts)
-        return diff(desired, actual) == () and len(desired.routes) == running
+        return diff(desired, actual) == () and sum(not cidr.endswith("/32") for cidr in desired.routes) == running
 
 
 class Lab:

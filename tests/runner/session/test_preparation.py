@@ -55,6 +55,26 @@ def preparation(link: ScriptedLink, folder: RuntimeFolder) -> Preparation:
     return Preparation(Bridges(), link, folder, features, node="n1", agent=Path("/bin/agent"))  # type: ignore[arg-type]
 
 
+async def test_a_session_that_moved_asks_the_bridge_of_its_local_address_and_waits_for_its_own(
+    link: ScriptedLink, folder: RuntimeFolder
+) -> None:
+    asked: list[str] = []
+
+    class Asked:
+        async def bridge(self, address: str) -> str:
+            asked.append(address)
+            return "10.128.4.1"
+
+    made = Preparation(Asked(), link, folder, Features(), node="n1", agent=Path("/bin/agent"))  # type: ignore[arg-type]
+    await made.prepare(replace(WANT, address="10.128.0.2", local_address="10.128.4.2"))
+    assert asked == ["10.128.4.2"]
+    assert folder.resolv_conf.read_text().startswith("nameserver 10.128.4.1\n")
+    assert (folder.path / "address.json").is_file()
+    await made.prepare(replace(WANT, address="10.128.4.9"))
+    assert asked[1:] == ["10.128.4.9"]
+    assert not (folder.path / "address.json").exists()
+
+
 async def test_a_container_starts_without_a_certificate_while_the_control_plane_is_away(
     preparation: Preparation, folder: RuntimeFolder, link: ScriptedLink
 ) -> None:

@@ -12,7 +12,7 @@ from netvps.adapters.docker.client import Answer, Api, Docker
 from netvps.adapters.docker.errors import DockerError, OverlayUnavailable
 from netvps.adapters.docker.network.network import SessionNetworks, subnets
 from netvps.domain.overlay.settings import bridge_address, session_mac
-from netvps.domain.runner.docker_names import SHARED_NETWORK
+from netvps.domain.runner.docker_names import OPTION_ADDRESS, SHARED_NETWORK
 from netvps.domain.session.attachment import Attachment, Net
 
 _NONE: Final = "none"
@@ -29,7 +29,10 @@ class Attachments:
         self._overlay = overlay
 
     async def bridge(self, address: str) -> str:
-        """Returns the address of the overlay's bridge for a container with this address. Raises OverlayUnavailable."""
+        """Returns the address of the overlay's bridge for a container with this address of its network.
+
+        Raises OverlayUnavailable.
+        """
         # Not inspect: that lists every container, too. The API's name filter also matches parts of names.
         listed = await self._docker.call("networks", lambda api: api.networks(names=[self._overlay]))
         found = next((network for network in listed if network["Name"] == self._overlay), None)
@@ -52,7 +55,7 @@ class Attachments:
             if to.net is Net.ISOLATED:
                 await self._isolated.ensure(to.owner)
             elif to.net is Net.OVERLAY:
-                await self.bridge(to.address)
+                await self.bridge(to.local_address or to.address)
             owners = {one.owner for one in (to, seen) if one and one.net is Net.ISOLATED}
             for name in (_NONE, SHARED_NETWORK, self._overlay, *map(self._isolated.name, sorted(owners))):
                 await self._disconnect(container_id, name)
@@ -75,7 +78,8 @@ class Attachments:
         if self._overlay in networks:
             endpoint = networks[self._overlay]
             given = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
-            return Attachment(Net.OVERLAY, str(given or endpoint.get("IPAddress") or ""))
+            local, moved = str(given or endpoint.get("IPAddress") or ""), moved_address(endpoint)
+            return Attachment(Net.OVERLAY, moved or local, local if moved else "")
         if SHARED_NETWORK in networks:
             return Attachment(Net.SHARED)
         if self._isolated.name(owner) in networks:
@@ -85,7 +89,8 @@ class Attachments:
     def address(self, networks: Answer) -> str:
         """Returns a running container's address, the overlay's first."""
         first = sorted(networks, key=lambda name: name != self._overlay)
-        return next((str(networks[name]["IPAddress"]) for name in first if networks[name].get("IPAddress")), "")
+        found: Answer = next((networks[name] for name in first if networks[name].get("IPAddress")), {})
+        return moved_address(found) or str(found.get("IPAddress", ""))
 
     async def _disconnect(self, container_id: str, name: str) -> None:
         with suppress(DockerError):  # not connected; or the network is known by id only, or gone
@@ -100,8 +105,17 @@ class Attachments:
         )
 
 
-def _endpoint(api: Api, to: Attachment) -> dict[str, str]:
+def moved_address(endpoint: Answer) -> str:
+    """Returns the overlay address of a container that moved here with it, of its inspected connection; '' if of none.
+
+    The engine knows the local address only: it takes no address outside its network's subnet.
+    """
+    return str((endpoint.get("DriverOpts") or {}).get(OPTION_ADDRESS, ""))
+
+
+def _endpoint(api: Api, to: Attachment) -> dict[str, Any]:
     if to.net is not Net.OVERLAY:
         return {}
     mac = {} if version_lt(api.api_version, _MAC_OF_ENDPOINT) else {"mac_address": session_mac(to.address)}
-    return {"ipv4_address": to.address, **mac}
+    moved = {"driver_opt": {OPTION_ADDRESS: to.address}} if to.local_address else {}
+    return {"ipv4_address": to.local_address or to.address, **mac, **moved}

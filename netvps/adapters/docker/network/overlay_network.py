@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,16 +14,29 @@ import structlog
 from docker.types import IPAMConfig, IPAMPool
 
 from netvps.adapters.docker.client import Answer, Docker
+from netvps.adapters.docker.containers.attachments import moved_address
 from netvps.adapters.docker.errors import ContainerNotFound, DockerError, NetworkUnavailable
 from netvps.adapters.docker.network.resolver import opened, remove_nat
+from netvps.adapters.netlink.interfaces.session_address import SessionAddress, assume
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, Bridge, ObjectNames
-from netvps.domain.overlay.settings import bridge_address
+from netvps.domain.overlay.settings import bridge_address, session_mac
 from netvps.domain.runner.docker_names import LABEL_MANAGED, is_session_container
 from netvps.domain.session.blueprint import RESOLV_CONF_PATH
 
 _MTU: Final = "com.docker.network.driver.mtu"
 _PROC = Path("/proc")
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Port:
+    """A running container on the bridge."""
+
+    address: str
+    link: str
+    """Name of its interface on this machine."""
+    prepared: bool = True
+    """Nothing is left to do in its network namespace."""
 
 
 class OverlayNetwork:
@@ -31,10 +46,12 @@ class OverlayNetwork:
         self._docker = docker
         self._names = names
         self._what = f"network {names.network}"
-        self._links: dict[str, str] = {}
-        """Interface name of a container on the machine, by endpoint id."""
+        self._ports: dict[str, _Port] = {}
+        """By endpoint id."""
         self._refusal = ""
         """The last reason logged for which Docker's NAT stays in sessions."""
+        self._without_address = ""
+        """The last reason logged for which a session does not have the address that it moved with."""
 
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
         """Creates the network unless it exists; recreates ours with another subnet or MTU if no container runs on it.
@@ -68,22 +85,21 @@ class OverlayNetwork:
     async def ports(self) -> Mapping[str, str]:
         """Returns the interface names on this machine of the network's running containers, by container address.
 
-        Also removes Docker's resolver from containers seen for the first time that use the runner's name server.
+        Also prepares sessions seen for the first time: removes Docker's resolver from those that use the runner's name
+        server, and gives those that moved here with their address that address.
         """
         try:
             found = await self._find() or {}
         except DockerError:
-            self._links = {}  # a restarted engine adds its resolver to running containers again
+            self._ports = {}  # a restarted engine adds its resolver to running containers again
             raise
-        links: dict[str, str] = {}
-        ports = {}
+        ports: dict[str, _Port] = {}
         for container_id, endpoint in (found.get("Containers") or {}).items():
             end = str(endpoint.get("EndpointID"))  # new at each start, and keeps its interface: looked up once
-            if link := self._links.get(end) or await self._outer_link(container_id, str(endpoint.get("MacAddress"))):
-                links[end] = link
-                ports[str(endpoint.get("IPv4Address", "")).partition("/")[0]] = link
-        self._links = links
-        return ports
+            if port := self._ports.get(end) or await self._port(container_id, endpoint, _subnet(found)):
+                ports[end] = port
+        self._ports = {end: port for end, port in ports.items() if port.prepared}
+        return {port.address: port.link for port in ports.values()}
 
     async def remove(self, *, force: bool = False) -> None:
         """Removes our network. Raises ContainerFailed if containers run on it, unless `force` disconnects them."""
@@ -94,21 +110,27 @@ class OverlayNetwork:
             await self._disconnect(container_id)
         await self._remove(found)
 
-    async def _outer_link(self, container_id: str, mac: str) -> str:
+    async def _port(self, container_id: str, endpoint: Answer, subnet: str) -> _Port | None:
         what = f"container {container_id[:12]}"
         try:
             found = await self._docker.call(what, lambda api: api.inspect_container(container_id))
         except ContainerNotFound:
-            return ""
-        pid = int(found["State"].get("Pid") or 0)
+            return None
+        networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
+        local = str(endpoint.get("IPv4Address", "")).partition("/")[0]
+        moved = moved_address(networks.get(self._names.network) or {})
+        pid, prepared = int(found["State"].get("Pid") or 0), True
         with opened(pid) as namespace:
             # In this order: an interface found afterwards proves that the opened namespace is the container's.
-            link = outer_link(pid, mac)
+            macs = (str(endpoint.get("MacAddress")), *((session_mac(moved),) if moved else ()))
+            link = next(filter(None, (outer_link(pid, mac) for mac in macs)), "")
             mounted = {mount.get("Destination") for mount in found.get("Mounts") or ()}
             ours = is_session_container(str(found.get("Name", "")).removeprefix("/"), found["Config"].get("Labels"))
             if link and namespace is not None and ours and RESOLV_CONF_PATH in mounted:
                 await self._remove_nat(namespace)
-        return link
+            if link and namespace is not None and ours and moved:
+                prepared = await self._give_address(namespace, SessionAddress(moved, local, bridge_address(subnet)))
+        return _Port(moved or local, link, prepared) if link else None
 
     async def _remove_nat(self, namespace: int) -> None:
         """Removes Docker's NAT from a session; failing that costs only speed."""
@@ -116,6 +138,14 @@ class OverlayNetwork:
         if refusal and refusal != self._refusal:
             log.warning("cannot remove Docker's NAT from sessions; their network is slower with it", error=refusal)
         self._refusal = refusal
+
+    async def _give_address(self, namespace: int, wanted: SessionAddress) -> bool:
+        """Gives a session the address that it moved with; returns whether it has it. Without it, it has no network."""
+        refusal = await asyncio.to_thread(assume, namespace, wanted)
+        if refusal and refusal != self._without_address:
+            log.error("a session has no network", error=refusal)
+        self._without_address = refusal
+        return not refusal
 
     async def _disconnect(self, container_id: str) -> None:
         name = self._names.network

@@ -30,7 +30,13 @@ _RESOLV_CONF = ".resolv.conf"
 _BOOT_FILE = "boot.json"
 _IDENTITY_FILE = "identity.pem"
 _SOCKET = "tunnel.sock"
-_EXPECTED = {_BOOT_FILE: stat.S_ISREG, _IDENTITY_FILE: stat.S_ISREG, _SOCKET: stat.S_ISSOCK}
+_ADDRESS_FILE = "address.json"
+_EXPECTED = {
+    _BOOT_FILE: stat.S_ISREG,
+    _IDENTITY_FILE: stat.S_ISREG,
+    _SOCKET: stat.S_ISSOCK,
+    _ADDRESS_FILE: stat.S_ISREG,
+}
 # A key alone has about 240 bytes; earlier agents stored theirs before they had a certificate.
 _KEY_ALONE = 450
 # Earlier agents renewed their certificate themselves at this age.
@@ -95,6 +101,14 @@ class RuntimeFolder:
     def write_resolv_conf(self, content: str) -> None:
         """Writes that file, world-readable."""
         write_file(self.resolv_conf, content.encode(), 0o644)
+
+    def write_address(self, address: str, local_address: str) -> None:
+        """Writes for which address the agent waits before it starts anything; '' and '' for none."""
+        if local_address:
+            self._write(_ADDRESS_FILE, json.dumps({"address": address, "local_address": local_address}))
+        else:
+            self._clear(_ADDRESS_FILE)
+            (self.path / _ADDRESS_FILE).unlink(missing_ok=True)
 
     def needs_credential(self, epoch: int) -> bool:
         """Reports whether the agent's certificate for this epoch is missing or due for renewal."""

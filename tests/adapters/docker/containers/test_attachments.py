@@ -23,6 +23,8 @@ from tests.adapters.docker.overlay import OverlayNetwork, overlay_network
 from tests.support.images import busybox_archive, import_image
 
 HERE = Attachment(Net.OVERLAY, "10.128.4.2")
+MOVED = Attachment(Net.OVERLAY, "10.128.0.2", "10.128.4.2")
+OPTIONS = {"netvps.address": "10.128.0.2"}
 ANNS = Attachment(Net.ISOLATED, owner="ann")
 ANNS_NETWORK = isolated_network("test-node", "ann")
 
@@ -59,6 +61,13 @@ def test_an_engine_is_given_the_mac_unless_it_derives_the_same(version: str, end
     assert made == {"networking_config": {"EndpointsConfig": {"nv-test": endpoint}}}
 
 
+@pytest.mark.parametrize(("version", "mac"), [("1.41", {}), ("1.44", {"MacAddress": "02:42:0a:80:00:02"})])
+def test_an_engine_is_given_the_local_address_and_told_the_other(version: str, mac: dict[str, str]) -> None:
+    made = attachments().creation(Spoken(version), MOVED)
+    endpoint = {"IPAMConfig": {"IPv4Address": "10.128.4.2"}, "DriverOpts": {"netvps.address": "10.128.0.2"}, **mac}
+    assert made == {"networking_config": {"EndpointsConfig": {"nv-test": endpoint}}}
+
+
 def test_elsewhere_the_engine_chooses() -> None:
     assert attachments().creation(Spoken("1.51"), ANNS) == {}
     modes = [attachments().mode(to) for to in (Attachment(Net.NONE), ANNS, HERE)]
@@ -75,6 +84,14 @@ def test_elsewhere_the_engine_chooses() -> None:
         ({isolated_network("test-node", "bob"): {"IPAddress": "172.30.4.2"}}, Attachment(Net.OTHER), "172.30.4.2"),
         ({"nv-test": {"IPAMConfig": {"IPv4Address": "10.128.4.2"}, "IPAddress": ""}}, HERE, ""),
         ({"nv-test": {"IPAMConfig": None, "IPAddress": "10.128.4.2"}}, HERE, "10.128.4.2"),
+        (
+            {"nv-test": {"IPAMConfig": {"IPv4Address": "10.128.4.2"}, "IPAddress": "", "DriverOpts": OPTIONS}},
+            MOVED, "",
+        ),
+        (
+            {"nv-test": {"IPAMConfig": None, "IPAddress": "10.128.4.2", "DriverOpts": OPTIONS}},
+            MOVED, "10.128.0.2",
+        ),
         ({"else": {"IPAddress": "192.0.2.9"}}, Attachment(Net.OTHER), "192.0.2.9"),
         # It was put on a foreign network by hand, too.
         (
@@ -153,6 +170,7 @@ async def test_it_moves_whether_it_runs_or_not(site: Site) -> None:
         Attachment(Net.OVERLAY, site.overlay.address(1)),
         Attachment(Net.NONE),
         ANNS,
+        Attachment(Net.OVERLAY, "10.128.0.2", site.overlay.address(3)),
         Attachment(Net.OVERLAY, site.overlay.address(2)),
     ):
         await site.attachments.move(site.container, to, seen)

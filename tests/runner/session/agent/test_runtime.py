@@ -92,6 +92,27 @@ async def test_the_file_for_resolv_conf_is_where_the_sessions_root_cannot_make_i
     assert not folder.resolv_conf.exists()
 
 
+async def test_the_address_of_a_session_that_moved_is_there_for_its_agent_until_it_is_back(
+    folder: RuntimeFolder,
+) -> None:
+    file = folder.path / "address.json"
+    folder.write_address("10.128.4.2", "")
+    assert not file.exists()
+    for address in ("10.128.0.2", "10.128.0.3"):
+        folder.write_address(address, "10.128.4.2")
+        assert json.loads(file.read_text()) == {"address": address, "local_address": "10.128.4.2"}
+    await folder.open()
+    await folder.prepare()
+    assert file.exists()
+    folder.write_address("10.128.4.2", "")
+    assert not file.exists()
+    (file / "full").mkdir(parents=True)  # by root of a container of an earlier version
+    folder.write_address("10.128.0.2", "10.128.4.2")
+    assert file.is_file()
+    await folder.remove()
+    assert not folder.path.exists()
+
+
 async def test_the_socket_is_there_while_it_is_open_and_nothing_after_removal(folder: RuntimeFolder) -> None:
     await folder.open()
     await folder.open()
