@@ -69,7 +69,7 @@ class Site:
 
 
 def addresses(session: Session) -> list[str]:
-    """All that its interfaces have, but for the loopback."""
+    """All that its interface on the overlay has."""
     shown = session.run("ip", "-o", "-4", "address", "show", "dev", "eth0")
     return [line.split()[3].partition("/")[0] for line in shown.splitlines()]
 

@@ -62,7 +62,7 @@ def test_an_engine_is_given_the_mac_unless_it_derives_the_same(version: str, end
 
 
 @pytest.mark.parametrize(("version", "mac"), [("1.41", {}), ("1.44", {"MacAddress": "02:42:0a:80:00:02"})])
-def test_an_engine_is_given_the_local_address_and_told_the_other(version: str, mac: dict[str, str]) -> None:
+def test_an_engine_is_given_the_local_address_and_the_other_as_an_option(version: str, mac: dict[str, str]) -> None:
     made = attachments().creation(Spoken(version), MOVED)
     endpoint = {"IPAMConfig": {"IPv4Address": "10.128.4.2"}, "DriverOpts": {"netvps.address": "10.128.0.2"}, **mac}
     assert made == {"networking_config": {"EndpointsConfig": {"nv-test": endpoint}}}

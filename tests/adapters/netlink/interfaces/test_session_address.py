@@ -35,7 +35,7 @@ def entered(container: Namespace) -> Iterator[int]:
         os.close(descriptor)
 
 
-@pytest.mark.parametrize("given", ["10.128.0.9", "10.128.4.2"], ids=["told the MAC", "derives it"])
+@pytest.mark.parametrize("given", ["10.128.0.9", "10.128.4.2"], ids=["given the MAC", "derives it"])
 def test_it_is_the_only_one_and_all_goes_by_the_bridge_of_the_new_runner(container: Namespace, given: str) -> None:
     container.ip("link", "set", "eth0", "address", session_mac(given))
     container.ip("address", "add", "10.128.4.2/22", "dev", "eth0")
