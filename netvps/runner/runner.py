@@ -293,11 +293,11 @@ class Runner:
         fault_point("assignment.kept")
         worker = self._workers.get(assignment.session_uid)
         if worker is None:
-            self._employ(assignment)
+            self._employ(assignment, asked=True)
         else:
             worker.assign(assignment)
 
-    def _employ(self, assignment: Assignment) -> None:
+    def _employ(self, assignment: Assignment, *, asked: bool = False) -> None:
         if self._engine is None:
             log.error("this runner runs no sessions: the server must not assign one", session=assignment.session_uid)
             return
@@ -315,7 +315,7 @@ class Runner:
             agent=self._agent,
             lost=DamageReports(self._settings.uid, self._board.post_copy, self._copies),
         )
-        worker = SessionReconciler(assignment, steps, reporter, look_every=self._settings.look_every)
+        worker = SessionReconciler(assignment, steps, reporter, look_every=self._settings.look_every, asked=asked)
         self._workers[assignment.session_uid] = worker
         job = self._employed(assignment.session_uid, worker)
         self._jobs[assignment.session_uid] = self._tasks.start(job, name=f"session {assignment.session_uid}")

@@ -24,6 +24,7 @@ from netvps.runner.session.kept import GaveUp
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.wake import Wake
 from netvps.timing import timed
+from netvps.urgency import urgency
 
 _RETRY_MAX = 30.0
 _RETRYABLE_MIN, _RETRYABLE_MAX = 15.0, 300.0
@@ -34,8 +35,18 @@ log = structlog.get_logger()
 class SessionReconciler:
     """Reconciles one session; `run` returns once the session is deleted."""
 
-    def __init__(self, assignment: Assignment, steps: SessionActions, reporter: Reporter, *, look_every: float) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        steps: SessionActions,
+        reporter: Reporter,
+        *,
+        look_every: float,
+        asked: bool = False,
+    ) -> None:
+        """`asked`: the assignment is new, so most likely a person waits for it."""
         self._want = assignment
+        self._asked = asked
         self._steps = steps
         self._reporter = reporter
         self._look_every = look_every
@@ -51,6 +62,7 @@ class SessionReconciler:
         """Takes a new assignment."""
         if not same_content(self._want, assignment):
             self._want = assignment
+            self._asked = True
             self._wake.assigned()
 
     def wake(self) -> None:
@@ -77,16 +89,8 @@ class SessionReconciler:
             log.info("retrying after giving up")
             self._gave_up = None
         try:
-            seen = await self._steps.inspect(assignment)
-            step = next_step(assignment, seen)
-            log.debug("next step", step=type(step).__name__)
-            name = type(step).__name__.lower()
-            fault_point(f"step.{name}.before")
-            try:
-                with timed("runner_step", name):
-                    pause = await self._steps.execute(assignment, step, self._wake)
-            finally:  # also after GaveUp
-                fault_point(f"step.{name}.after")
+            with urgency(urgent=self._asked):
+                return await self._pass(assignment)
         except GaveUp as end:
             log.warning("gave up", state=end.state, reason=end.reason, error=end.message)
             self._give_up(assignment, retryable=end.retryable)
@@ -97,9 +101,23 @@ class SessionReconciler:
         except Exception:  # a bug in one pass must not end the reconciler
             log.exception("bug in an action")
             return self._retry(InternalError("a bug of netvps; the runner's log has the details"))
+
+    async def _pass(self, assignment: Assignment) -> float | None:
+        """Inspects, plans and acts."""
+        seen = await self._steps.inspect(assignment)
+        step = next_step(assignment, seen)
+        log.debug("next step", step=type(step).__name__)
+        name = type(step).__name__.lower()
+        fault_point(f"step.{name}.before")
+        try:
+            with timed("runner_step", name):
+                pause = await self._steps.execute(assignment, step, self._wake)
+        finally:  # also after GaveUp
+            fault_point(f"step.{name}.after")
         self._failures = 0
         if isinstance(step, Rest):
             self._retries = 0
+            self._asked = self._asked and self._want is not assignment
         if isinstance(step, Erase):
             return None
         return _jittered(self._look_every) if pause is None else pause
@@ -108,6 +126,7 @@ class SessionReconciler:
         """Ends the attempts for this generation, or for a backoff if retryable."""
         pause = _jittered(min(_RETRYABLE_MAX, _RETRYABLE_MIN * 2.0**self._retries)) if retryable else math.inf
         self._retries = min(self._retries + 1, 10) if retryable else 0
+        self._asked = self._asked and self._want is not assignment
         self._gave_up = _attempt(assignment)
         self._not_before = asyncio.get_running_loop().time() + pause
 

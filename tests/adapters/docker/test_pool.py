@@ -11,6 +11,7 @@ import pytest
 
 from netvps.adapters.docker.errors import EngineSlow
 from netvps.adapters.docker.pool import Pool
+from netvps.urgency import urgency
 
 
 async def test_results_and_errors_come_back() -> None:
@@ -48,6 +49,25 @@ async def test_who_gives_up_waiting_for_a_place_takes_none() -> None:
     gate.set()
     assert await first
     assert await pool.run(lambda: 1, 5) == 1
+
+
+async def test_what_a_person_waits_for_goes_first() -> None:
+    pool, gate, order = Pool("test", 1), threading.Event(), list[int]()
+    first = asyncio.create_task(pool.run(gate.wait, 5))
+    await asyncio.sleep(0)
+
+    async def call(number: int) -> None:
+        with urgency(urgent=number in {3, 4}):
+            await pool.run(lambda: order.append(number), 5)
+
+    others = [asyncio.create_task(call(number)) for number in range(6)]
+    await asyncio.sleep(0)
+    others[3].cancel()  # it gives up
+    gate.set()
+    await first
+    await asyncio.gather(*others, return_exceptions=True)
+    assert order == [4, 0, 1, 2, 5]
+    assert not pool.full
 
 
 def _slow(number: int) -> int:

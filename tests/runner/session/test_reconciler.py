@@ -20,6 +20,7 @@ from netvps.runner.session.reconciler import SessionReconciler
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.wake import Wake
 from netvps.tasks import Tasks
+from netvps.urgency import is_urgent
 
 WANT = Assignment("u", "dev1", "ann", 1, 1, DesiredState.RUNNING, SessionSpec(image="x"), None, 1)
 
@@ -65,6 +66,32 @@ async def test_a_new_assignment_breaks_off_a_wait_and_a_deletion_ends_it() -> No
     assert isinstance(steps.taken[-1], Erase)
     assert not any(isinstance(step, Fetch | Rest) for step in steps.taken)
     assert steps.closed
+
+
+async def test_what_its_owner_asked_for_is_urgent_until_the_session_rests() -> None:
+    seen: list[tuple[str, bool]] = []
+
+    class Noting(ScriptedSteps):
+        async def inspect(self, assignment: Assignment) -> Observed:
+            runs = Container("c", Status.RUNNING, 1) if assignment.generation > 1 and seen[-1][0] != "rest" else None
+            return Observed(runs, source=SourceImage("x"))
+
+        async def execute(self, assignment: Assignment, step: Step, wake: Wake) -> float | None:
+            seen.append((type(step).__name__.lower(), is_urgent()))
+            return await super().execute(assignment, step, wake)
+
+    steps = Noting()
+    looked_after = worker(steps, [])
+    async with Tasks() as tasks, asyncio.timeout(5):
+        tasks.start(looked_after.run(), name="worker")
+        await steps.news.wait()
+        steps.news.clear()
+        looked_after.assign(replace(WANT, generation=2))
+        await steps.news.wait()
+        steps.news.clear()
+        looked_after.wake()
+        await steps.news.wait()
+    assert seen == [("create", False), ("rest", True), ("create", False)]
 
 
 async def test_an_error_is_retried_and_a_bug_is_no_end() -> None:
