@@ -8,7 +8,7 @@ from typing import Any
 
 from netvps.domain.session import plan, steps
 from netvps.domain.session.container import Container, Observed, SavedImage, SourceImage, Status
-from netvps.domain.session.kept import LastRun, SavedFiles
+from netvps.domain.session.kept import LastRun, SavedFiles, keeps
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
 from netvps.domain.session.spec import SessionSpec
@@ -43,6 +43,8 @@ class World:
     copy: tuple[SavedFiles, int] | None = None
     last: LastRun | None = None
     lxcfs: bool = False
+    holds_containers: bool = False
+    """Whether agents hold their containers until the files are copied."""
     lost: bool = False
     """What the last run wrote was removed before it was copied."""
 
@@ -79,23 +81,24 @@ class World:
     def end(self) -> None:
         """The container ends, by itself or because the machine went down."""
         if self.container and self.container.status in {Status.RUNNING, Status.PAUSED}:
-            self.container = replace(self.container, status=Status.EXITED, ended=self.tick())
+            self.container = replace(self.container, status=Status.EXITED, ended=self.tick(), ending=False, held=False)
 
     def prune(self, *, containers: bool, images: bool) -> None:
         """As docker does: what does not run goes, and images without a container."""
         if containers and self.container and self.container.status not in {Status.RUNNING, Status.PAUSED}:
             run, ran = self.container.run, self.container.started is not None
-            stopped = self.last is not None and self.last.run == run
+            stopped = self.last is not None and keeps(self.last.run, run)
             held = [image.run for image, _ in self.images.values()] + ([self.copy[0].run] if self.copy else [])
             if ran and not stopped:
                 return  # it was not reported as stopped: one that ends by itself starts from its last stop
-            self.lost = ran and run not in held
+            self.lost = ran and not any(keeps(one, run) for one in held)
             self.container = None
         if images:
             kept = self.container.image if self.container else ""
             self.images = {name: held for name, held in self.images.items() if held[0].snapshot.digest == kept}
             self.image_here = False
-            if self.last and (self.copy is None or self.copy[0].run != self.last.run) and self.container is None:
+            copied = self.last is not None and self.copy is not None and keeps(self.copy[0].run, self.last.run)
+            if self.last and not copied and self.container is None:
                 self.lost = True
 
     def pause(self) -> None:
@@ -144,8 +147,11 @@ class World:
                 self.container = replace(container, limits=changed)
             case steps.Ended():  # the control plane makes this wish of it
                 self.own(DesiredState.STOPPED)
-            case steps.Terminate():
-                self.end()
+            case steps.Terminate(container):
+                if container.holdable and not container.held and self.wanted.desired is DesiredState.STOPPED:
+                    self.container = replace(container, ending=True, held=True)
+                else:
+                    self.end()
             case steps.Commit(container, flatten):
                 now = self.tick()
                 self.last = LastRun(container.run, self.wanted.generation)
@@ -187,6 +193,7 @@ class World:
             "disk_bytes": self.wanted.spec.disk_bytes,
             "gpus": self.wanted.gpus,
             "lxcfs": self.lxcfs,
+            "holdable": self.holds_containers,
         }
 
     def holds(self) -> int:

@@ -48,9 +48,10 @@ type Init struct {
 	stopping bool
 	ending   bool // all processes got SIGTERM
 	hurry    <-chan time.Time
+	hold     hold
 }
 
-// Run returns when the container may end: after a stop, with no process left.
+// Run returns when the container may end: after a stop, with no process left, and not held.
 func (i *Init) Run() error {
 	if os.Getpid() != 1 {
 		return ErrNotFirst
@@ -86,7 +87,7 @@ func (i *Init) Run() error {
 			i.tellAll()
 		}
 		if i.ending {
-			if alone() {
+			if i.hold.mayEnd(alone()) {
 				return nil
 			}
 			ticker.Reset(poll)
@@ -97,6 +98,9 @@ func (i *Init) Run() error {
 // receive handles a signal sent to the container: it is for the image's command if there is one.
 func (i *Init) receive(received syscall.Signal) {
 	i.Log.Info("signal received", "signal", received.String())
+	if received = i.hold.receive(received); received == 0 {
+		return
+	}
 	if i.Command.alive() {
 		_ = syscall.Kill(i.Command.pid, received)
 	}

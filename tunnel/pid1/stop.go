@@ -13,7 +13,7 @@ import (
 // forwarded are the signals that users and engines send to a container; the others are the kernel's and the runtime's.
 var forwarded = []os.Signal{
 	syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,
-	syscall.SIGPWR, sigRTMin3,
+	syscall.SIGPWR, sigRTMin3, sigHold,
 }
 
 // sigRTMin3 is the stop signal of images with systemd.

@@ -25,6 +25,8 @@ LABEL_RUN: Final = "netvps.run"
 """On a snapshot's image: the run of the container that it captures (domain.session.container.Container.run)."""
 LABEL_LAYOUT: Final = "netvps.layout"
 """On a container: digest of the parameters that cannot change after it was made (domain.session.blueprint)."""
+LABEL_HOLD: Final = "netvps.hold"
+"""On a container: its agent can hold it until its files are copied (domain.session.container.Container.holdable)."""
 LABEL_RESTORE: Final = "netvps.restore_id"
 """On a container: the restore in place that it was made for (domain.snapshot.snapshot.Restore)."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
-from netvps.domain.runner.docker_names import LABEL_LAYOUT, container_name, session_labels, volume_name
+from netvps.domain.runner.docker_names import LABEL_HOLD, LABEL_LAYOUT, container_name, session_labels, volume_name
 from netvps.domain.session.attachment import Attachment, attachment_of
 from netvps.domain.session.container import SourceImage
 from netvps.domain.session.session import Assignment
@@ -125,7 +125,7 @@ def blueprint(
         image=source.reference,
         hostname=assignment.session_id,
         labels=session_labels(assignment.session_uid, node, assignment.epoch, assignment.generation)
-        | {LABEL_LAYOUT: layout},
+        | {LABEL_LAYOUT: layout, LABEL_HOLD: "true"},
         env=tuple(f"{name}={value}" for name, value in sorted(_env(assignment, extra).items())),
         entrypoint=(AGENT_PATH, "init", *(_command(source) if spec.run_entrypoint else ())),
         binds=(*binds, *extra.lxcfs),

@@ -10,7 +10,7 @@ from typing import Final
 
 from netvps.domain.runner.docker_names import snapshot_number
 from netvps.domain.session.attachment import Attachment
-from netvps.domain.session.kept import LastRun, SavedFiles
+from netvps.domain.session.kept import HELD, LastRun, SavedFiles
 from netvps.domain.session.limits import UNLIMITED, Limits
 from netvps.domain.session.session import SnapshotImage
 from netvps.domain.snapshot.saved import SavedSnapshot
@@ -73,13 +73,19 @@ class Container:
     """Ids of the GPUs that it was made with."""
     lxcfs: bool = False
     """Whether it mounts files of lxcfs."""
+    holdable: bool = False
+    """Its agent can hold it: end all processes but PID 1, and wait until the files are copied."""
+    ending: bool = False
+    """Its agent was asked to hold it. It does not go back to work."""
+    held: bool = False
+    """It runs, with PID 1 alone: its files are final, and `docker container prune` leaves what runs."""
     restored: str = ""
     """Uid of the restore in place that it was made for; then it has files of its own before its first start."""
 
     @property
     def run(self) -> str:
         """Identifies this container and its last run. It changes whenever the content may have changed."""
-        return " ".join((self.id, _time(self.started), _time(self.ended)))
+        return " ".join((self.id, _time(self.started), HELD if self.held else _time(self.ended)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.session.session import SnapshotImage
+
+
+HELD: Final = "held"
+"""The end of a run whose processes have ended, while its container still runs."""
+
+
+def keeps(kept: str, run: str) -> bool:
+    """Whether what was kept of the run `kept` is all that `run` left: they are one, or it was held, and ended later."""
+    return kept == run or (kept.endswith(f" {HELD}") and kept.rpartition(" ")[0] == run.rpartition(" ")[0])
 
 
 @dataclass(frozen=True, slots=True)

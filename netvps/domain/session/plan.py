@@ -6,6 +6,7 @@
                      no container: restore (from the runner's copy), or create (from the snapshot)
     desired PAUSED   pause → rest                           exited or gone: ended
     desired STOPPED  (unpause →) terminate → (copy → commit → record → prune →) rest; the container is kept
+                     one that its agent holds: terminate (PID 1 stays) → copy → terminate → (commit → …) rest
                      no container: record → prune → (flatten → record → prune →) rest
     desired DELETED  erase
 
@@ -25,6 +26,7 @@ from typing import Final
 
 from netvps.domain.session.attachment import attachment_at_once, attachment_of
 from netvps.domain.session.container import Container, Observed, SavedImage, Status, age_of
+from netvps.domain.session.kept import keeps
 from netvps.domain.session.lifecycle import DISK_LIMIT, GPU, PAUSE_FAILED, RESIZE_REFUSED
 from netvps.domain.session.limits import Limits, bytes_words
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
@@ -97,7 +99,7 @@ def _revert(restore: SnapshotRestore, observed: Observed) -> Step:
             return Revert(restore, container)
 
 
-def _towards_desired(assignment: Assignment, observed: Observed) -> Step:
+def _towards_desired(assignment: Assignment, observed: Observed) -> Step:  # noqa: PLR0911 — a table
     container = observed.container
     if container is None:
         gone = Ended("its container was removed from Docker while it was paused")
@@ -109,11 +111,9 @@ def _towards_desired(assignment: Assignment, observed: Observed) -> Step:
             paused = assignment.desired is DesiredState.PAUSED
             return _live(assignment, observed, container, SessionState.PAUSED) if paused else Unpause(container)
         case Status.RUNNING:
-            return (
-                Terminate(container)
-                if assignment.desired is DesiredState.STOPPED
-                else _running(assignment, observed, container)
-            )
+            if assignment.desired is DesiredState.STOPPED:
+                return _stop(observed, container)
+            return Terminate(container) if container.ending else _running(assignment, observed, container)
         case Status.DEAD:
             return _bury(assignment, observed, container)
         case _:
@@ -126,6 +126,12 @@ def source_of(assignment: Assignment, saved: tuple[SavedImage, ...]) -> str:
     if newest and (assignment.snapshot is None or age_of(newest.snapshot) >= age_of(assignment.snapshot)):
         return newest.snapshot.image
     return assignment.snapshot.image if assignment.snapshot else assignment.spec.image
+
+
+def _stop(observed: Observed, container: Container) -> Step:
+    """`docker container prune` takes what does not run: a container that is held ends once its files are copied."""
+    copies = container.held and container.files and not _is_copied(observed, container)
+    return Copy(container) if copies else Terminate(container)
 
 
 def _running(assignment: Assignment, observed: Observed, container: Container) -> Step:
@@ -165,13 +171,13 @@ def _at_rest(assignment: Assignment, observed: Observed, container: Container) -
 
 def _without_container(assignment: Assignment, observed: Observed) -> Step:  # noqa: PLR0911 — a table
     last = observed.last_run if observed.last_run and observed.last_run.is_latest(assignment.snapshot) else None
-    if last and not (observed.files and observed.files.run == last.run) and not observed.holding(last.run):
-        if same := next((one for one in observed.snapshots.values() if one.run == last.run), None):
+    if last and not (observed.files and keeps(observed.files.run, last.run)) and not observed.holding(last.run):
+        if same := next((one for one in observed.snapshots.values() if keeps(one.run, last.run)), None):
             return Adopt(same.uid, last.run)
         return Wait() if observed.awaited else _refuse_older(assignment, observed)
     if assignment.desired is DesiredState.STOPPED:
         return _tidy(assignment, observed)
-    if last and observed.files and observed.files.run == last.run:
+    if last and observed.files and keeps(observed.files.run, last.run):
         return Restore(observed.files)
     if assignment.source and last is None and assignment.snapshot is None and not observed.saved:
         return _clone(assignment, assignment.source, observed)
@@ -247,7 +253,7 @@ def _made_again(assignment: Assignment, observed: Observed, container: Container
     One of another layout only where that costs nothing: it is as good as a new one.
     """
     why = why_made_again(assignment, container, lxcfs=observed.lxcfs)
-    copied = observed.files is not None and observed.files.run == container.run
+    copied = observed.files is not None and keeps(observed.files.run, container.run)
     if observed.files and copied and (why or observed.layout not in {"", container.layout}):
         return Restore(observed.files, container)
     if why and container.files and not observed.cannot_make:
@@ -285,7 +291,7 @@ def _gone_gpus(assignment: Assignment, observed: Observed) -> str:
 def _keep(assignment: Assignment, observed: Observed, container: Container) -> Step:
     if container.started is None and not container.restored:
         return Rest(SessionState.STOPPED)  # it never ran, so its content is that of its image
-    if container.files and not (observed.files and observed.files.run == container.run and observed.files.image_saved):
+    if container.files and not _is_copied(observed, container):
         return Copy(container)
     held = observed.holding(container.run)
     if held is None:
@@ -298,6 +304,12 @@ def _keep(assignment: Assignment, observed: Observed, container: Container) -> S
         return Prune(older)
     other_disk = _other_disk(assignment, observed, container)
     return Rest(SessionState.STOPPED, reason=DISK_LIMIT if other_disk else "", message=other_disk)
+
+
+def _is_copied(observed: Observed, container: Container) -> bool:
+    """Whether the files are in the runner's folder, with the image below them."""
+    files = observed.files
+    return files is not None and keeps(files.run, container.run) and files.image_saved
 
 
 def _bury(assignment: Assignment, observed: Observed, container: Container) -> Step:

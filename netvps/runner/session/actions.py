@@ -22,6 +22,7 @@ from netvps.domain.snapshot.steps import Clone, Drop, Revert
 from netvps.errors import AlreadyExists, DataLoss, NetvpsError
 from netvps.runner.ports import Engine, Link
 from netvps.runner.session.agent.runtime import RuntimeFolder
+from netvps.runner.session.ending import Ending
 from netvps.runner.session.features import Features
 from netvps.runner.session.kept import GaveUp, Kept, failed, new_uid
 from netvps.runner.session.last_runs import LastRuns
@@ -37,7 +38,6 @@ from netvps.runner.snapshot_orders import FETCHED_AGAIN, SnapshotOrders
 
 _BOOT_AGAIN = 5.0
 _SOON = 1.0
-_KILL_AGAIN = 2.0
 _AT_ONCE = 0.0
 _FLATTEN_AGAIN = 5.0
 log = structlog.get_logger()
@@ -70,8 +70,7 @@ class SessionActions:
         self._say = reporter.report
         self._exits = RestartBackoff(boot_time())
         self._generation = 0
-        self._terminating: tuple[str, float] | None = None
-        """Run of the container that got SIGTERM, and the end of its grace period (loop time)."""
+        self._ending = Ending(engine, reporter)
         self._tidying = Tidying(engine)
         self._stays_deep = ""
         """Snapshot that could not be flattened."""
@@ -102,6 +101,7 @@ class SessionActions:
             observed = await self._engine.inspect(assignment)
         except AlreadyExists as error:
             raise GaveUp(SessionState.FAILED, "container", error.message) from None
+        observed = replace(observed, container=self._ending.inspect(observed.container))
         if assignment.generation != self._generation:
             self._generation = assignment.generation
             self._exits.forgive()
@@ -143,7 +143,7 @@ class SessionActions:
                 self._say(assignment, SessionState.STOPPED, reason=ENDED, message=message)
                 return None
             case steps.Terminate(container):
-                return await self._terminate(assignment, container)
+                return await self._ending.terminate(assignment, container)
             case steps.Copy(container):
                 return await self._kept.copy(assignment, container, wake)
             case steps.Commit(container, flatten):
@@ -270,19 +270,6 @@ class SessionActions:
             raise failed(error, "container") from None
         self._exits.started(container)
         return _AT_ONCE
-
-    async def _terminate(self, assignment: Assignment, container: Container) -> float:
-        grace = assignment.spec.stop_grace
-        now = asyncio.get_running_loop().time()
-        if self._terminating is None or self._terminating[0] != container.run:
-            self._say(assignment, SessionState.STOPPING, message=f"its processes have {grace:g} s to end")
-            await self._engine.signal(container, "TERM")
-            self._terminating = (container.run, now + grace)
-        left = self._terminating[1] - now
-        if left > 0:
-            return left
-        await self._engine.signal(container, "KILL")
-        return _KILL_AGAIN
 
     async def _commit(
         self, assignment: Assignment, container: Container, wake: Wake, *, flatten: bool

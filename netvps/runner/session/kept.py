@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY, Container, Observed
-from netvps.domain.session.kept import LastRun, SavedFiles
+from netvps.domain.session.kept import LastRun, SavedFiles, keeps
 from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.uid import make_uid
@@ -85,7 +85,7 @@ class Kept:
     async def inspect(self, assignment: Assignment, observed: Observed) -> Observed:
         """Adds the last run to what was inspected where it matters, and hides what failed lately."""
         container, failed_restore = observed.container, self._not_restored
-        if container and failed_restore and failed_restore[0].run == container.run:
+        if container and failed_restore and keeps(failed_restore[0].run, container.run):
             if failed_restore[2] != assignment.generation:  # its owner asks again
                 self._not_restored = None
             else:
@@ -99,7 +99,7 @@ class Kept:
         if container is None:
             return replace(observed, last_run=await asyncio.to_thread(self._last_runs.read, assignment.session_uid))
         failed_copy = self._not_copied
-        if failed_copy and failed_copy[0] == container.run and _now() < failed_copy[1]:
+        if failed_copy and keeps(failed_copy[0], container.run) and _now() < failed_copy[1]:
             return replace(observed, container=replace(container, files=""))
         self._not_copied = None
         return observed
@@ -111,8 +111,10 @@ class Kept:
             if await self._engine.copy(assignment, container, given_up):
                 log.info("files copied")
 
+        # One that is held goes on to run, so Docker does not remove it.
+        message = "copying its files" if container.held else "copying its files; until then only its container has them"
         try:
-            return await self._pending(assignment, container, "copying its files", job, wake)
+            return await self._pending(assignment, container, message, job, wake)
         except NetvpsError as error:
             if error.reason == ENGINE_AWAY:
                 raise

@@ -33,6 +33,8 @@ class RestartBackoff:
         self.last: LastExit | None = None
         self._ran: tuple[str, datetime | None] | None = None
         self._ended: str | None = None
+        self._held: tuple[str, datetime | None] | None = None
+        """Container and start of a run that was held: its end was asked for, whatever is desired by now."""
         self._failures = 0
         self._oom_kills = 0
         self._oom_time: datetime | None = None
@@ -69,11 +71,14 @@ class RestartBackoff:
         if run != self._ran:
             self._ran, self._oom_kills, self._oom_time = run, 0, None
         kills = container.oom_kills if container.oom_kills is not None else int(container.oom_killed)
+        if container.ending:
+            self._held = run
         if kills > self._oom_kills:
             self._oom_kills, self._oom_time = kills, now
 
     def _see_ended(self, container: Container, *, asked: bool, now: datetime) -> None:
         first_look = self._ended is None and self._ran is None
+        asked = asked or self._held == (container.id, container.started)
         self._ended = container.run
         survived = (
             self._oom_time is not None

@@ -39,6 +39,7 @@ def test_a_plain_session() -> None:
             "netvps.epoch": "3",
             "netvps.generation": "7",
             "netvps.layout": plan.labels["netvps.layout"],
+            "netvps.hold": "true",
         },
         env=("A=1", "B=2"),
         entrypoint=("/.netvps/agent", "init"),

@@ -276,11 +276,11 @@ EVENTS = st.lists(
 
 @patch.object(plan, "FLATTEN_FROM", 3)
 @settings(deadline=None)  # other tests may have the machine
-@given(EVENTS, st.sampled_from([RUNNING, STOPPED, DELETED, PAUSED]))
+@given(EVENTS, st.sampled_from([RUNNING, STOPPED, DELETED, PAUSED]), st.booleans())
 def test_from_wherever_it_was_left_it_converges_and_loses_nothing(  # noqa: PLR0912 — a table
-    events: list[str | int], goal: DesiredState
+    events: list[str | int], goal: DesiredState, holds_containers: bool
 ) -> None:
-    world, written = World(), 0
+    world, written = World(holds_containers=holds_containers), 0
     for event in events:
         match event:
             case "run":

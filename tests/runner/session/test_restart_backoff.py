@@ -45,6 +45,16 @@ def test_what_ran_when_the_machine_went_down_ended_with_it() -> None:
     assert exits.last.cause == "runner_lost"
 
 
+def test_one_that_was_held_ended_as_asked_whatever_is_desired_by_now() -> None:
+    exits = RestartBackoff()
+    exits.started(RUNS)
+    exits.observe(replace(RUNS, ending=True, held=True), asked=True, now=after(1))
+    exits.observe(ended(2), asked=False, now=after(2))
+    assert exits.last is not None
+    assert exits.last.cause == "stopped"
+    assert exits.wait(after(2)) == 0
+
+
 def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:
     exits = RestartBackoff()
     waits = []

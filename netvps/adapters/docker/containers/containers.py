@@ -16,6 +16,7 @@ from netvps.adapters.cgroup import cgroup_of, oom_kills, reclaim
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
 from netvps.adapters.docker.containers.attachments import Attachments
 from netvps.adapters.docker.containers.ends import OomEnds
+from netvps.adapters.docker.containers.held import ENDING, HELD, is_holdable, name_of_pid1
 from netvps.adapters.docker.containers.host_config import disk_limit_of, gpus_of, host_config, mounts_lxcfs
 from netvps.adapters.docker.containers.interrupted import PAUSES, remove_remains, task_folders, was_interrupted
 from netvps.adapters.docker.containers.limits import limits_of, update
@@ -191,6 +192,8 @@ class Containers:
         if pid:
             self._ends.runs(found["Id"], started, pid)
         killed = status is Status.EXITED and exit_code == SIGKILL_EXIT
+        holdable = is_holdable(found)
+        name = name_of_pid1(found) if holdable else ""
         return Container(
             id=found["Id"],
             status=status,
@@ -210,6 +213,9 @@ class Containers:
             disk_bytes=disk_limit_of(found),
             gpus=gpus_of(found),
             lxcfs=mounts_lxcfs(found),
+            holdable=holdable,
+            ending=name in {ENDING, HELD},
+            held=name == HELD,
             restored=str((found["Config"].get("Labels") or {}).get(LABEL_RESTORE, "")),
         )
 
@@ -284,9 +290,10 @@ def files_folder(found: Answer) -> str:
 
 
 def unchanged(api: Api, container: Container) -> bool:
-    """Reports whether a container exists and has not been started since it was inspected."""
+    """Reports whether a container exists, and does not run, unless it is held, nor was started since its inspection."""
     try:
-        state = api.inspect_container(container.id)["State"]
+        found = api.inspect_container(container.id)
     except docker.errors.NotFound:
         return False
-    return not state["Running"] and parse_time(state.get("StartedAt")) == container.started
+    rests = not found["State"]["Running"] or (is_holdable(found) and name_of_pid1(found) == HELD)
+    return rests and parse_time(found["State"].get("StartedAt")) == container.started

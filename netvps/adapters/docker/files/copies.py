@@ -20,7 +20,7 @@ from netvps.adapters.docker.containers.containers import unchanged
 from netvps.adapters.docker.errors import ImageExportFailed, ImageImportFailed, ImageNotFound
 from netvps.adapters.docker.files.archives import Archives, GivenUp, Note, own_errors
 from netvps.domain.session.container import Container
-from netvps.domain.session.kept import SavedFiles
+from netvps.domain.session.kept import SavedFiles, keeps
 from netvps.faults import fault_point
 
 
@@ -135,7 +135,7 @@ class Copies:
         excluded: Collection[str],
     ) -> bool:
         note = self.note(session_uid)
-        if note is None or note.run != container.run:
+        if note is None or not keeps(note.run, container.run):
             note = self._write_files(api, session_uid, container, given_up, excluded=excluded)
         if note and not note.registry:
             self._archives.save_image(api, note.image, given_up)

@@ -27,6 +27,7 @@ from netvps.adapters.docker.files.archives import Archives, GivenUp, Note, own_e
 from netvps.adapters.docker.files.copies import Copies
 from netvps.adapters.docker.files.hooks import mark_restored, run_before_snapshot
 from netvps.domain.session.container import Container
+from netvps.domain.session.kept import keeps
 from netvps.domain.snapshot.saved import SavedSnapshot
 from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.errors import WrongState
@@ -95,7 +96,7 @@ class SnapshotArchives:
     def keep(self, session_uid: str, uid: str, run: str) -> SavedSnapshot | None:
         """Makes the copy of a session a snapshot, too; None if the copy is not of that run. Blocks."""
         note = self._copies.note(session_uid)
-        if note is None or note.run != run:
+        if note is None or not keeps(note.run, run):
             return None
         archive = self.archive(session_uid, uid)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -211,7 +212,7 @@ class SnapshotArchives:
         copied = self._copies.note(session_uid)
         # A copy that leaves out more than the snapshot should is none of it.
         whole = copied is not None and set(copied.excluded) <= set(excluded)
-        if copied and (container is None or (whole and copied.run == container.run)):
+        if copied and (container is None or (whole and keeps(copied.run, container.run))):
             return self.keep(session_uid, uid, copied.run) is not None
         if container is None:
             raise WrongState("the session has no container, and no copy of its files: start it first")
