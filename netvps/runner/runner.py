@@ -57,12 +57,12 @@ from netvps.runner.report_outbox import ReportOutbox
 from netvps.runner.session.actions import SessionActions
 from netvps.runner.session.agent.runtime import RuntimeFolder
 from netvps.runner.session.agent.upstream import Upstream
+from netvps.runner.session.ends.starts import Starts
 from netvps.runner.session.features import Features
 from netvps.runner.session.last_runs import LastRuns
 from netvps.runner.session.logs import KeptLogs, log_pieces
 from netvps.runner.session.reconciler import SessionReconciler
 from netvps.runner.session.reporter import Reporter
-from netvps.runner.session.starts import Starts
 from netvps.runner.session_files import SessionFiles
 from netvps.runner.settings import RunnerSettings
 from netvps.runner.trash import Trash

@@ -22,7 +22,9 @@ from netvps.domain.snapshot.steps import Clone, Drop, Revert
 from netvps.errors import AlreadyExists, DataLoss, NetvpsError
 from netvps.runner.ports import Engine, Link
 from netvps.runner.session.agent.runtime import RuntimeFolder
-from netvps.runner.session.ending import Ending
+from netvps.runner.session.ends.ending import Ending
+from netvps.runner.session.ends.restart_backoff import RestartBackoff, boot_time
+from netvps.runner.session.ends.starts import Starts
 from netvps.runner.session.features import Features
 from netvps.runner.session.kept import GaveUp, Kept, failed, new_uid
 from netvps.runner.session.last_runs import LastRuns
@@ -30,8 +32,6 @@ from netvps.runner.session.live import Live
 from netvps.runner.session.logs import KeptLogs
 from netvps.runner.session.preparation import Preparation
 from netvps.runner.session.reporter import Reporter
-from netvps.runner.session.restart_backoff import RestartBackoff, boot_time
-from netvps.runner.session.starts import Starts
 from netvps.runner.session.tidying import Tidying
 from netvps.runner.session.wake import Wake
 from netvps.runner.snapshot_orders import FETCHED_AGAIN, SnapshotOrders

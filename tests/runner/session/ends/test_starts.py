@@ -11,7 +11,7 @@ import pytest
 from netvps.domain.session.container import Container, Status
 from netvps.domain.session.session import Assignment, DesiredState
 from netvps.domain.session.spec import RestartPolicy, SessionSpec
-from netvps.runner.session.starts import Starts
+from netvps.runner.session.ends.starts import Starts
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
 NEW = Container("c", Status.CREATED, 1)

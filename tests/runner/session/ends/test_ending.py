@@ -20,7 +20,7 @@ from netvps.domain.session.container import Container, Status
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import Restore
-from netvps.runner.session.ending import HOLD, Ending
+from netvps.runner.session.ends.ending import HOLD, Ending
 from netvps.runner.session.reporter import Reporter
 from tests.runner.lab import Lab
 

@@ -13,7 +13,7 @@ from netvps.adapters.docker.client import Answer, Api
 from netvps.domain.session.container import Container, Status
 from netvps.domain.session.session import DesiredState, SessionState
 from netvps.domain.session.spec import Network, SessionSpec
-from netvps.runner.session.restart_backoff import RestartBackoff, boot_time
+from netvps.runner.session.ends.restart_backoff import RestartBackoff, boot_time
 from tests.runner.lab import Lab
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
