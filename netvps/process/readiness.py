@@ -39,6 +39,11 @@ class Readiness:
         self.when_ready: Callable[[], None] = lambda: None
         """Called before readiness is reported."""
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a program of netvps waits for the report."""
+        return self._descriptor is not None
+
     def ready(self) -> None:
         """Reports that the program serves; to systemd, if no netvps program waits for it."""
         self.when_ready()

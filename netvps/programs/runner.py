@@ -101,7 +101,7 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
                 features=features,
                 environments=engine.environments if engine else None,
             )
-            async with _measured(runner, settings.metrics_port), asyncio.TaskGroup() as group:
+            async with _measured(runner, link, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")
                 group.create_task(_run(runner, identity, state), name="runner")
     finally:
@@ -137,8 +137,8 @@ async def _shared_directory(settings: RunnerSettings, uid: str) -> SharedDirecto
 
 
 @asynccontextmanager
-async def _measured(runner: Runner, port: int | None) -> AsyncIterator[None]:
-    """Serves the runner's metrics on loopback, if a port is set."""
+async def _measured(runner: Runner, link: RenewingLink, port: int | None) -> AsyncIterator[None]:
+    """Serves the runner's metrics and health on loopback, if a port is set; it is ready while it is connected."""
     if port is None:
         yield
         return
@@ -146,9 +146,12 @@ async def _measured(runner: Runner, port: int | None) -> AsyncIterator[None]:
     from netvps.gateway.http.monitoring import HttpGateway
     from netvps.programs.wiring.measuring import MetricsPage, RunnerCounts
 
+    async def connected() -> bool:
+        return link.is_connected
+
     page = MetricsPage(RunnerCounts(runner).read)
     with observe_durations(page.metrics.observe_duration):
-        async with HttpGateway({}, host="127.0.0.1", port=port, metrics=page):
+        async with HttpGateway({"server": connected}, host="127.0.0.1", port=port, metrics=page):
             yield
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from netvps.cli.machine.programs import server
+from netvps.errors import Unavailable
 from netvps.process.locks import hold
 from netvps.process.stopping import Stop
 from netvps.programs.restore import refuse_unfinished
@@ -27,11 +28,16 @@ async def run(settings: ServerSettings, readiness: Readiness) -> None:
     folders.prepare()
     with hold(folders.state / "server.lock", "netvps server"), Stop() as stop:
         refuse_unfinished(folders.state)
-        async with build(settings) as plane:
-            readiness.ready()
-            log.info("control plane serves", listen=settings.listen, api=settings.api_port, ssh=settings.ssh_port)
-            await stop.asked.wait()
-            await stop.drain(plane.stop(), settings.drain + 10)
+        try:
+            # Whoever waits for the start wants to know at once that there is no database.
+            async with build(settings, give_up=None if readiness.awaited else stop.asked) as plane:
+                readiness.ready()
+                log.info("control plane serves", listen=settings.listen, api=settings.api_port, ssh=settings.ssh_port)
+                await stop.asked.wait()
+                await stop.drain(plane.stop(), settings.drain + 10)
+        except Unavailable:
+            if not stop.asked.is_set():
+                raise
         log.info("control plane ended")
 
 

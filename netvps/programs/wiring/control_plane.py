@@ -16,7 +16,6 @@ import structlog
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.netlink.interfaces.mac import link_mac
-from netvps.adapters.store.opening import open_store
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Runner
@@ -33,6 +32,7 @@ from netvps.gateway.worker.wire import Welcome
 from netvps.process import clock
 from netvps.process.account import local_users, user_name
 from netvps.programs.wiring.gateway_process import GatewayProcess
+from netvps.programs.wiring.health import ControlPlaneHealth, enter_store
 from netvps.programs.wiring.measuring import ControlPlaneCounts, MetricsPage
 from netvps.programs.wiring.served_names import served_names
 from netvps.programs.wiring.tunnel_front import start_front
@@ -104,6 +104,7 @@ class ControlPlane:
 
     async def stop(self) -> None:
         """Stops accepting, gives SSH connections their time to end, then ends the rest with a reason."""
+        self.http.stop()
         self.tunnels.drain()
         await self.ssh.stop()
         if self.front is not None:
@@ -112,13 +113,15 @@ class ControlPlane:
 
 
 @asynccontextmanager
-async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
+async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = None) -> AsyncIterator[ControlPlane]:
     """A control plane that listens. Its end is abrupt: call `stop` before for a graceful shutdown.
 
-    Raises ConfigError if the database, the CA or an address is not available.
+    With `give_up` it waits for a database that is unavailable until that is set, and is not ready meanwhile. Raises
+    ConfigError if the database, the CA or an address is not available.
     """
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.database, clock.now))
+        http = await stack.enter_async_context(HttpGateway(host=settings.listen, port=settings.http_port))
+        store = await enter_store(stack, settings.database, http, give_up)
         cluster_id = await store.cluster_id()
         async with store.read() as reader:
             joined = await reader.page(Runner, "", 1)
@@ -148,7 +151,7 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         for task in background:
             stack.callback(task.cancel)
         shared = (feed, progress, copies, moves, default_images, netmap, overlay_settings, location, names, audit)
-        yield await _Parts(settings, store, ca, *shared).listen(stack)
+        yield await _Parts(settings, store, ca, *shared).listen(stack, http)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ class _Parts:
     names: tuple[str, ...]
     audit: AuditLog
 
-    async def listen(self, stack: AsyncExitStack) -> ControlPlane:
+    async def listen(self, stack: AsyncExitStack, http: HttpGateway) -> ControlPlane:
         """Starts the gateway, then the API, so that the API never listens without a gateway."""
         settings = self.settings
         # The terminal UI is a package of its own, which an installation may lack.
@@ -209,9 +212,8 @@ class _Parts:
         await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files, schedule))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
         stack.enter_context(observe_durations(page.metrics.observe_duration))
-        checks = {"database": self._database_answers}
-        http = HttpGateway(checks, host=settings.listen, port=settings.http_port, metrics=page)
-        await stack.enter_async_context(http)
+        health = ControlPlaneHealth(self.store, services.access, ssh)
+        http.serve(health.checks(), page, health)
         return ControlPlane(self.store, api, ssh, http, tunnels, front)
 
     async def _locate(self, session_uid: str) -> Route | None:
@@ -295,10 +297,6 @@ class _Parts:
             default_image=self.default_images.current,
             names=self.names,
         )
-
-    async def _database_answers(self) -> bool:
-        async with self.store.read():
-            return True
 
 
 async def _compact(store: SqlStore) -> None:

@@ -67,6 +67,11 @@ class GatewayProcess:
         return self._worker.connections
 
     @property
+    def serving(self) -> bool:
+        """Whether it is ready, as far as is known."""
+        return self._child.serving.is_set()
+
+    @property
     def unauthenticated(self) -> int:
         """Number of unauthenticated SSH connections."""
         return self._worker.unauthenticated

@@ -55,6 +55,8 @@ class RenewingLink:
         self._connected = connected
         self._stack = AsyncExitStack()
         self._dropped: set[RunnerLink] = set()
+        self.is_connected = False
+        """Whether the server has welcomed this runner on the present stream."""
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -72,6 +74,7 @@ class RenewingLink:
             async with closing(stream):
                 async for message in stream:
                     if isinstance(message, Welcome):
+                        self.is_connected = True
                         self._connected()
                     yield message
         except (NotFound, Unauthenticated) as error:
@@ -82,6 +85,7 @@ class RenewingLink:
                 raise Unavailable("connecting again: this machine's address changed") from None
             raise
         finally:
+            self.is_connected = False
             self._dropped.discard(link)
 
     async def reopen(self) -> None:

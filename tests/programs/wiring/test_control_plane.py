@@ -75,8 +75,10 @@ async def test_a_runner_joins_and_is_welcome(server: ServerSettings, tmp_path: P
         assert isinstance(welcome, Welcome)
         assert welcome.runner == "box1"
         assert connected.is_set()
+        assert link.is_connected
         assert {type(await anext(stream)) for _ in range(2)} == {CaughtUp, NetmapUpdate}
         await stream.aclose()
+        assert not link.is_connected
 
 
 async def test_a_runner_gets_the_certificate_of_an_agent(server: ServerSettings, tmp_path: Path) -> None:
