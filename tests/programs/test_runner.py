@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import urllib.error
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -22,6 +24,7 @@ from netvps.timing import timed
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from netvps.programs.wiring.renewing_link import RenewingLink
     from netvps.runner.runner import Runner
 
 
@@ -82,18 +85,23 @@ async def test_metrics_are_reported_on_loopback_where_there_is_a_port_for_them()
     with socket.create_server(("127.0.0.1", 0)) as one:
         port = one.getsockname()[1]
 
-    def read() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    def read(path: str = "metrics") -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
             return str(answer.read().decode())
 
-    busy = cast("Runner", _Busy())
-    async with runner._measured(busy, None):
+    link = SimpleNamespace(is_connected=True)
+    busy, connected = cast("Runner", _Busy()), cast("RenewingLink", link)
+    async with runner._measured(busy, connected, None):
         with pytest.raises(OSError, match="refused"):
             await asyncio.to_thread(read)
-    async with runner._measured(busy, port):
+    async with runner._measured(busy, connected, port):
         with timed("runner_step", "create"):
             pass
         page = await asyncio.to_thread(read)
+        assert await asyncio.to_thread(read, "readyz") == "ready\n"
+        link.is_connected = False
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            await asyncio.to_thread(read, "readyz")
     assert 'netvps_runner_step_seconds_count{step="create"} 1.0' in page
     assert 'netvps_streams{kind="logs"} 2.0' in page
     assert 'netvps_queue_length{queue="reports"} 3.0' in page
