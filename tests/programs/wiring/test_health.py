@@ -82,7 +82,7 @@ async def test_it_waits_for_its_database_and_says_so(settings: ServerSettings, m
         assert await starting
 
 
-async def test_it_gives_up_when_it_is_told_to_stop(settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_stops_waiting_on_request(settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
     give_up = asyncio.Event()
     with closing(sqlite3.connect(settings.paths.state / "netvps.db", isolation_level=None)) as other:
