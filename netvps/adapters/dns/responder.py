@@ -1,6 +1,6 @@
 """Decides what to answer to whom: overlay names at once, other names by asking the resolvers.
 
-Addresses outside the subnet get no answer at all, so packets with a spoofed source are not reflected. The machine
+Addresses of no session here get no answer at all, so packets with a spoofed source are not reflected. The machine
 itself gets overlay names only: it has its own resolvers, which may be asking on its behalf, so forwarding to them could
 loop.
 """
@@ -20,17 +20,22 @@ _FORWARDED, _FORWARDED_EACH = 512, 64
 
 @dataclass(slots=True)
 class Responder:
-    """Answers questions; `names` and `subnet` change with the netmap."""
+    """Answers questions; all but the forwarder change with the netmap."""
 
     forwarder: Forwarder
     names: Names
     subnet: IPv4Network
+    runner: str
+    """Uid of this runner: sessions that moved here with their address name it."""
 
     shares: Shares = field(default_factory=lambda: Shares(total=_FORWARDED, each=_FORWARDED_EACH))
 
     def serves(self, asker: str) -> bool:
         """Reports whether an address gets answers."""
-        return IPv4Address(asker) in self.subnet
+        if IPv4Address(asker) in self.subnet:
+            return True
+        found = self.names.directory.at(asker)
+        return found is not None and found.runner == self.runner
 
     def at_once(self, wire: bytes, asker: str, *, stream: bool) -> bytes | Query | None:
         """Returns the answer; or the query, if it must be forwarded (`later`); or None to stay silent."""

@@ -46,8 +46,8 @@ class DnsServer:
         if self._listener and self._listener.address != address:
             await self.close()
         if self._responder is None:
-            self._responder = Responder(self._forwarder, names, subnet)
-        self._responder.names, self._responder.subnet = names, subnet
+            self._responder = Responder(self._forwarder, names, subnet, view.runner)
+        self._responder.names, self._responder.subnet, self._responder.runner = names, subnet, view.runner
         if self._listener is None:
             listener = Listener(self._responder, address, self._port)
             await listener.open()

@@ -122,6 +122,20 @@ async def test_strangers_get_no_answer_at_all() -> None:
             await ask(server, "web.ann.nv.internal.", "127.0.0.1", tcp=True)
 
 
+async def test_a_session_that_moved_here_with_its_address_gets_answers_and_one_elsewhere_none() -> None:
+    query = dns.message.make_query("db.nv.internal.", "A")
+    async with serving() as server:
+        for runner in ("other", "r"):
+            moved = replace(ENDPOINTS[0], address="127.66.8.9", runner=runner)
+            await server.serve(view(moved, ENDPOINTS[1]))
+            asked = dns.asyncquery.udp(query, BRIDGE, timeout=1, port=server.port, source=moved.address)
+            if runner == "r":
+                assert answer_of(await asked) == DB
+            else:
+                with pytest.raises((dns.exception.Timeout, OSError)):
+                    await asked
+
+
 async def test_a_change_is_answered_from_then_on() -> None:
     async with serving() as server:
         moved = replace(ENDPOINTS[1], address="127.66.8.3")

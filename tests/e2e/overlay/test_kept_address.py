@@ -57,6 +57,8 @@ class Site:
                 assert exchanged(client, server, socket.SOCK_STREAM, 1 << 18)
             gateway = bridge_address(other.host.view_and_kernel()[0].lease.cidr)
             assert mover.address in other.run("nslookup", f"{mover.name}.root.nv.internal", gateway)
+        gateway = bridge_address(mover.host.view_and_kernel()[0].lease.cidr)
+        assert self.others[0].address in mover.run("nslookup", f"{self.others[0].name}.root.nv.internal", gateway)
         elsewhere = next(host for host in self.lab.hosts if host is not mover.host)
         wait(lambda: mover.reaches(elsewhere.underlay), "it reaches the outside", 5)
         assert not self.stranger.reaches(mover.address)
