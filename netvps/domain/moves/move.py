@@ -59,6 +59,10 @@ class Move:
     """Its stop was requested for the move."""
     snapshot: str = ""
     """Uid of the snapshot that it is made from there."""
+    base: str = ""
+    """Uid of the snapshot that it was made from on the runner that it leaves, or is to be; '' if there is none."""
+    awaited: bool = False
+    """It has not run there yet: all that it has are the files of `base`."""
     message: str = ""
     """What it waits for, why it failed, or why the session's address changed, for people."""
 

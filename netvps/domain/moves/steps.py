@@ -74,7 +74,7 @@ def next_step(session: Session, move: Move, snapshots: Collection[Snapshot]) -> 
         return Wait("it is being stopped")
     if session.reason == SNAPSHOT_PENDING:
         return Wait("its files are being copied on its runner")
-    if not move.snapshot:
+    if not move.snapshot or (move.awaited and session.snapshot is not None):  # it has run since
         return Take()
     base = next((one for one in snapshots if one.uid == move.snapshot), None)
     if base is None or base.state in {SnapshotState.FAILED, SnapshotState.DELETING}:
@@ -136,12 +136,26 @@ def switched(
         snapshot=None,  # an image in the Docker of the old runner
         snapshot_orders=tuple(order for order in session.snapshot_orders if order.delete),
         limits_before=None,
-        move=replace(move.to(target), stage=MoveStage.ARRIVING),
+        move=replace(move.to(target), stage=MoveStage.ARRIVING, base="", awaited=False),
     )
 
 
+def from_here(session: Session, move: Move) -> Move:
+    """A new move, with what its session was made from where it is; it begins with that if it has not run there."""
+    base = session.made_from
+    if session.snapshot is not None or base is None or base.session != session.uid:
+        return move
+    begun = session.arrival is not None
+    return replace(move, base=base.uid, awaited=begun, snapshot=base.uid if begun else "")
+
+
 def arrived(session: Session, now: datetime) -> Session:
-    """The session after it has run on its new runner."""
-    if session.arrival is None or session.move is None:
+    """The session after it has run on its runner. A move from there that is open needs a new snapshot."""
+    move = session.move
+    if session.arrival is None or move is None:
         return session
-    return replace(session, move=replace(session.move, stage=MoveStage.DONE), update_time=now)
+    if move.stage is MoveStage.ARRIVING:
+        after = replace(move, stage=MoveStage.DONE)
+    else:
+        after = replace(move, awaited=False, snapshot="" if move.is_open else move.snapshot)
+    return replace(session, move=after, update_time=now)

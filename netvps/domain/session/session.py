@@ -178,17 +178,22 @@ class Session:
 
     @property
     def arrival(self) -> SnapshotSource | None:
-        """Its own snapshot that its new runner makes it from, as long as it has not run there."""
-        arriving = self.move is not None and self.move.stage is MoveStage.ARRIVING
-        return SnapshotSource(self.move.snapshot, self.uid) if self.move and arriving else None
+        """Its own snapshot that its runner makes it from, as long as it has not run there, though it moves on."""
+        move = self.move
+        if move is None or not (
+            move.stage is MoveStage.ARRIVING or (move.awaited and move.stage is not MoveStage.DONE)
+        ):
+            return None
+        return SnapshotSource(move.snapshot if move.stage is MoveStage.ARRIVING else move.base, self.uid)
 
     @property
     def made_from(self) -> SnapshotSource | None:
         """What its runner makes it from where it has no files of it: never its plain image, once there is more."""
-        moved = self.move is not None and self.move.stage in {MoveStage.ARRIVING, MoveStage.DONE}
-        if self.move and moved and self.snapshot is None:
-            return SnapshotSource(self.move.snapshot, self.uid)
-        return self.source
+        move = self.move
+        if move is None or self.snapshot is not None:
+            return self.source
+        own = move.snapshot if move.stage in {MoveStage.ARRIVING, MoveStage.DONE} else move.base
+        return SnapshotSource(own, self.uid) if own else self.source
 
     @property
     def awaits(self) -> str:

@@ -127,7 +127,8 @@ async def _take(tx: Transaction, session: Session, move: Move, now: datetime, *,
         await tx.put(failing(session, move, error.message, now))
         return
     await tx.put(snapshot)
-    await tx.put(replace(ordered, move=replace(move, stage=MoveStage.COPYING, snapshot=snapshot.uid, message="")))
+    taking = replace(move, stage=MoveStage.COPYING, snapshot=snapshot.uid, awaited=False, message="")
+    await tx.put(replace(ordered, move=taking))
 
 
 async def _copy(

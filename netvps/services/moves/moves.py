@@ -11,6 +11,7 @@ import structlog
 
 from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.moves.move import Move, MoveStage
+from netvps.domain.moves.steps import from_here
 from netvps.domain.names import SessionName
 from netvps.domain.runner.placement import fits, is_able
 from netvps.domain.runner.runner import COPIES, Runner, RunnerState
@@ -102,7 +103,7 @@ class Moves:
                 for session in await tx.find(Session, runner=runner.uid):
                     if not session.moving and session.desired is not DesiredState.DELETED:
                         move = Move(self._new_uid(), caller.user, runner.uid, runner.name, now, drain=True)
-                        await tx.put(replace(session, move=_from_there(session, move)))
+                        await tx.put(replace(session, move=from_here(session, move)))
                 await once.record(runner, name)
         return await self.latest(caller, runner=name)
 
@@ -182,7 +183,7 @@ class Moves:
         found = await find_target(tx, session, move)
         if isinstance(found, str):
             raise Exhausted(f"session {session.full_name} cannot move: {found}", reason="NO_RUNNER")
-        return await tx.put(replace(session, move=_from_there(session, move.to(found))))
+        return await tx.put(replace(session, move=from_here(session, move.to(found))))
 
     async def _from_copy(self, tx: Transaction, session: Session, runner: Runner, move: Move, now: datetime) -> Session:
         if runner.state is RunnerState.ONLINE:
@@ -201,12 +202,6 @@ class Moves:
             return session
         words = await self._copies.words(reader, session.uid, move.target)
         return replace(session, move=move.saying(words)) if words else session
-
-
-def _from_there(session: Session, move: Move) -> Move:
-    """The move; of a session that has not run since an earlier one, it begins with the snapshot of that."""
-    arrival = session.arrival
-    return replace(move, snapshot=arrival.uid) if arrival else move
 
 
 async def _require_movable(reader: Reader, session: Session) -> Runner:

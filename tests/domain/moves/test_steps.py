@@ -18,6 +18,7 @@ from netvps.domain.moves.steps import (
     Wait,
     arrived,
     failing,
+    from_here,
     next_step,
     stopping,
     switched,
@@ -25,7 +26,7 @@ from netvps.domain.moves.steps import (
 from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import Runner
 from netvps.domain.session.lifecycle import assignment, new_session, place
-from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionState, SnapshotImage
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import Holder, Restore, Snapshot, SnapshotCause, SnapshotOrder, SnapshotState
 
@@ -145,6 +146,46 @@ def test_it_is_made_from_its_snapshot_until_it_has_another() -> None:
     assert (done.move and done.move.stage, done.awaits) == ("DONE", "")
     assert assignment(done).source == wanted.source  # its container may still be lost before its first stop
     assert arrived(done, NOW) is done
+
+
+def test_one_that_moves_on_unrun_is_still_made_from_its_snapshot() -> None:
+    """Also if the next move fails; the plain image would be an empty session."""
+    arrival = switched(_session(SessionState.STOPPED), replace(MOVE, snapshot="base"), THERE, "", NOW)
+    onward = replace(arrival, move=from_here(arrival, replace(MOVE, origin="there")))
+    assert onward.move is not None
+    assert onward.move.snapshot == "base"
+    for session in (onward, failing(onward, onward.move, "no room", NOW)):
+        assert session.awaits == "base"
+        wanted = assignment(session)
+        assert wanted.source is not None
+        assert wanted.source.uid == "base"
+        again = from_here(session, MOVE)
+        assert (again.base, again.awaited, again.snapshot) == ("base", True, "base")
+
+
+@pytest.mark.parametrize("stage", [MoveStage.WAITING, MoveStage.FAILED])
+def test_one_that_ran_meanwhile_moves_with_what_it_wrote(stage: MoveStage) -> None:
+    arrival = switched(_session(SessionState.STOPPED), replace(MOVE, snapshot="base"), THERE, "", NOW)
+    onward = replace(arrival, move=replace(from_here(arrival, MOVE), stage=stage))
+    ran = arrived(onward, NOW)
+    assert ran.move is not None
+    assert (ran.awaits, ran.move.snapshot) == ("", "" if stage is MoveStage.WAITING else "base")
+    assert ran.made_from is not None
+    assert ran.made_from.uid == "base"  # its container may still be lost before its first stop
+    later = from_here(ran, MOVE)
+    assert (later.base, later.awaited, later.snapshot) == ("base", False, "")
+    assert arrived(ran, NOW) is ran
+
+
+def test_what_ran_and_stopped_unseen_is_taken_again() -> None:
+    arrival = switched(_session(SessionState.STOPPED), replace(MOVE, snapshot="base"), THERE, "", NOW)
+    image = SnapshotImage("i", arrival.uid, "image:1", "d", 1, 1, "box2", 2, NOW)
+    rests = replace(arrival, state=SessionState.STOPPED, observed_generation=arrival.generation)
+    move = from_here(rests, MOVE)
+    base = _snapshot("base", SnapshotState.READY, "here", "there")
+    assert next_step(rests, move, [base]) == Switch(base)
+    assert next_step(replace(rests, snapshot=image), move, [base]) == Take()
+    assert from_here(replace(rests, snapshot=image), MOVE) == MOVE
 
 
 def test_a_failed_one_runs_again_if_it_was_stopped_for_that() -> None:

@@ -100,6 +100,33 @@ async def test_a_stopped_session_moves_stopped_and_leaves_nothing_behind(cluster
     assert (await cluster.session()).runner == first
 
 
+async def test_one_that_is_started_while_it_moves_on_unrun_has_its_files(cluster: Cluster, world: World) -> None:
+    first, _ = cluster.runners.values()
+    await world.sessions.stop(ALICE, "dev1")
+    await cluster.says(SessionState.STOPPED)
+    await world.moves.move(ALICE, "dev1")
+    await cluster.step()
+    await cluster.take()
+    await cluster.step()
+    await cluster.receive()
+    await cluster.step()
+    await cluster.says(SessionState.STOPPED)
+    await cluster.step()
+    await cluster.gone(first)
+    arrived = await cluster.session()
+    await world.moves.move(ALICE, "dev1")
+    await world.sessions.start(ALICE, "dev1")
+    assert assignment(await cluster.session()).source == arrived.made_from
+    await cluster.says(SessionState.RUNNING)
+    await cluster.to_the_copies()
+    taken = await cluster.session()
+    assert taken.move is not None
+    assert taken.move.snapshot != arrived.awaits  # it has written since
+    await cluster.receive()
+    await cluster.step()
+    assert (await cluster.session()).awaits == taken.move.snapshot
+
+
 async def test_without_a_snapshot_it_runs_on_where_it_is(cluster: Cluster, world: World) -> None:
     await world.moves.move(ALICE, "dev1")
     await cluster.step()
