@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"netvps/tunnel/address"
 	"netvps/tunnel/boot"
 	"netvps/tunnel/front"
+	"netvps/tunnel/nv"
 	"netvps/tunnel/pid1"
 	"netvps/tunnel/relay"
 	"netvps/tunnel/rundir"
@@ -49,6 +51,9 @@ const commandHeadStart = 15 * time.Second
 const addressPatience = 10 * time.Second
 
 func main() {
+	if filepath.Base(os.Args[0]) == "nv" {
+		os.Exit(nv.Main(os.Args[1:], os.Stdout, os.Stderr))
+	}
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "agent:", err)
 		os.Exit(1)

@@ -22,6 +22,7 @@ import (
 	"netvps/tunnel/faults"
 	"netvps/tunnel/hosts"
 	"netvps/tunnel/listen"
+	"netvps/tunnel/nv"
 	"netvps/tunnel/passwd"
 	"netvps/tunnel/rundir"
 	"netvps/tunnel/sshd"
@@ -33,6 +34,8 @@ const (
 	bootPoll = 200 * time.Millisecond
 	// activityEvery is the shortest interval of activity reports to the gateway.
 	activityEvery = 10 * time.Second
+	// agentPath is where the runner mounts this program.
+	agentPath = "/.netvps/agent"
 )
 
 // serve runs the agent proper until SIGTERM, or until the folder is another session's: then init restarts it.
@@ -78,9 +81,19 @@ func serve(where places, log *slog.Logger) error {
 	}
 	client := &dialback.Client{
 		Dir: dir, Private: private, SessionUID: boot.SessionUID, Version: version, HostKey: publicKey(server.HostKey),
-		ServeSSH: server.ServeConn, Apply: server.Apply, Activity: server.Activity, Log: log,
+		ServeSSH: server.ServeConn, Apply: server.Apply, Notify: server.Notify, Activity: server.Activity, Log: log,
 		ActivityEvery: activityEvery,
 	}
+	go (&activity.Meter{Root: "/"}).Watch(ctx, server.Activity)
+	inside := &nv.Server{Users: server.Users, Ask: client.Ask, Log: log}
+	if err := nv.Install(nv.Program, agentPath); err != nil {
+		log.Info("no nv", "path", nv.Program, "error", err)
+	}
+	go func() {
+		if err := inside.Listen(ctx, nv.Socket); err != nil {
+			log.Warn("nv does not work in this session", "error", err)
+		}
+	}()
 	log.Info("agent started", "version", version, "session", boot.SessionUID, "epoch", boot.Epoch)
 	return client.Run(ctx)
 }

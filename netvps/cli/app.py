@@ -42,6 +42,9 @@ COMMANDS: Final = {
     "rename": Entry("netvps.cli.session.change:rename", "give a session another name", _SESSIONS),
     "resize": Entry("netvps.cli.session.change:resize", "change limits of sessions, without a restart", _SESSIONS),
     "set": Entry("netvps.cli.session.change:set_", "change settings of sessions: protection, labels, …", _SESSIONS),
+    "why-awake": Entry(
+        "netvps.cli.sleep.why_awake:why_awake", "say what keeps a session awake, and when it stops", _SESSIONS
+    ),
     "rm": Entry("netvps.cli.session.lifecycle:rm", "remove sessions and their files, without a way back", _SESSIONS),
     "tui": Entry("netvps.cli.server.tui:tui", "show everything live on one screen, with keys for it", _SESSIONS),
     "web": Entry("netvps.cli.machine.programs:web", "show the same in browsers", _SESSIONS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 INITIAL_CREDIT = 1 << 20
 """Bytes that each side may send before it receives the first credit."""
@@ -80,11 +81,59 @@ class DialFailure:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """SSH activity in a session."""
+    """What an agent knows of the activity in its session. Times are None if there was none since it started."""
 
     channels: int
+    """Open SSH channels, forwards included."""
     terminals: int
     last_byte_time: datetime | None
+    """Of all channels, in either direction."""
+    forwards: int = 0
+    last_input_time: datetime | None = None
+    """Of input on a terminal."""
+    last_forward_time: datetime | None = None
+    """Of a byte on a forward."""
+    cpus: float | None = None
+    """Busy CPUs, on average over the last minute; None if it cannot be read."""
+    busy_time: datetime | None = None
+    """When that last was at least the floor."""
+
+
+class SelfServiceKind(StrEnum):
+    """What a program in a session asks for, with `nv`."""
+
+    KEEP = "KEEP"
+    SLEEP = "SLEEP"
+    SNAPSHOT = "SNAPSHOT"
+    STATUS = "STATUS"
+
+
+@dataclass(frozen=True, slots=True)
+class SelfService:
+    """A request from inside a session about itself; the answer has the same id. `seconds` belongs to KEEP."""
+
+    id: str
+    kind: SelfServiceKind
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SelfServiceAnswer:
+    """The answer, as text for a terminal; `failed` if it was refused."""
+
+    id: str
+    text: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SleepNotice:
+    """What an agent tells people in its session: on login, and, if not '', on open terminals now."""
+
+    greeting: str
+    warning: str = ""
+    cpu_floor: float = 0.0
+    """CPUs from which on the use counts as activity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +174,6 @@ class Reset:
     reason: str
 
 
-FromAgent = DialFailure | Activity | ConfigApplied
-ToAgent = AgentConfig | DialRequest | Drain
+FromAgent = DialFailure | Activity | ConfigApplied | SelfService
+ToAgent = AgentConfig | DialRequest | Drain | SelfServiceAnswer | SleepNotice
 Frame = Data | Credit | Eof | Reset

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
     from netvps.domain.sleep.waking import LoginKind
-    from netvps.domain.tunnel import AgentConfig, DialTarget
+    from netvps.domain.tunnel import Activity, AgentConfig, DialTarget, SelfService
     from netvps.gateway.ssh.connection import SshConnection
     from netvps.services.access.logins import Grant, SessionRef
     from netvps.services.network.gateway_location import Route
@@ -81,6 +81,22 @@ class Configs(Protocol):
 
     def configs(self, session_uid: str, epoch: int, host_key: str) -> AsyncGenerator[AgentConfig, None]:
         """Yields the current config, and each later one. Raises NotFound when that epoch is over."""
+
+
+class AgentReports(Protocol):
+    """Takes what agents report of their sessions, and serves what programs in them ask for."""
+
+    def connected(self, session_uid: str) -> None:
+        """Called when an agent connects, which has reported nothing yet."""
+
+    def report(self, session_uid: str, activity: Activity) -> None:
+        """Called with each report."""
+
+    def disconnected(self, session_uid: str) -> None:
+        """Called when it is not connected any more."""
+
+    async def serve(self, session_uid: str, epoch: int, request: SelfService) -> str:
+        """Does what a program in the session asks for, and returns the answer for people. Raises NetvpsError."""
 
 
 class Certifier(Protocol):

@@ -20,6 +20,7 @@ from netvps.domain.runner.runner import RunnerView
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import SessionEvent, SnapshotEvent
 from netvps.domain.session.session import Session
+from netvps.domain.sleep.idle import SleepPlan
 from netvps.domain.snapshot.diff import Diff
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import InvalidInput
@@ -33,6 +34,7 @@ from netvps.rpc.convert.server_info import server_info_to_proto
 from netvps.rpc.convert.session.diffs import diff_to_proto
 from netvps.rpc.convert.session.events import event_to_proto
 from netvps.rpc.convert.session.sessions import session_to_proto
+from netvps.rpc.convert.session.sleep import plan_to_proto
 from netvps.rpc.convert.session.snapshots import snapshot_event_to_proto, snapshot_to_proto
 from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
 from netvps.rpc.convert.users import listed_api_key_to_proto, user_to_proto
@@ -55,6 +57,7 @@ Printable = (
     | Path
     | MetricSample
     | AuditRecord
+    | SleepPlan
 )
 
 
@@ -75,6 +78,7 @@ def audit_record_from_json(text: str) -> AuditRecord:
 _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     Session: session_to_proto,
     AuditRecord: audit_record_to_proto,
+    SleepPlan: plan_to_proto,
     SessionEvent: event_to_proto,
     Snapshot: snapshot_to_proto,
     SnapshotEvent: snapshot_event_to_proto,

@@ -14,7 +14,7 @@ import structlog
 
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
 from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
-from netvps.domain.sleep.policy import WakePolicy
+from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import Restore, RestoreState, SnapshotOrder, SnapshotSource
 from netvps.errors import ConfigError, InvalidInput
@@ -151,6 +151,7 @@ def _decode(item: dict[str, Any]) -> Assignment:
         "gpu_ids": tuple(spec.get("gpu_ids", ())),
         "network": Network(spec["network"]),
         "restart_policy": policy,
+        "sleep": SleepPolicy(**spec.get("sleep") or {}),
         "wake": WakePolicy(spec.get("wake", WakePolicy.DEFAULT)),
     }
     typed = {

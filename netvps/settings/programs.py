@@ -23,7 +23,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from netvps.config import Paths, paths
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
 from netvps.settings.secret_files import read_secret
-from netvps.settings.values import Repeatable, host_and_port, host_names, ip_address, joined, networks, own_name
+from netvps.settings.values import (
+    Repeatable,
+    host_and_port,
+    host_names,
+    idle_time,
+    ip_address,
+    joined,
+    networks,
+    own_name,
+)
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
@@ -141,6 +150,16 @@ class ServerSettings(Settings):
     snapshots_per_user: int = Field(default=500, ge=1, description="maximum snapshots of one user's sessions")
     snapshot_copies: int = Field(
         default=1, ge=1, le=16, description="number of runners that should hold a snapshot, unless its session says it"
+    )
+    idle_pause: Annotated[float, AfterValidator(idle_time)] = Field(
+        default=0.0,
+        ge=0,
+        description="seconds without activity after which sessions are paused, unless they say it; 0: never",
+    )
+    idle_stop: Annotated[float, AfterValidator(idle_time)] = Field(
+        default=0.0,
+        ge=0,
+        description="seconds without activity after which sessions stop, unless they say it; 0: never",
     )
     audit_days: int = Field(default=365, ge=1, le=36_500, description="days after which audit records are deleted")
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end on shutdown")

@@ -7,6 +7,7 @@ import re
 import socket
 
 from netvps.domain.names import label_from
+from netvps.domain.sleep.policy import MAX_IDLE, MIN_IDLE
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*")
 _HOST_NAME_MAX = 253
@@ -63,6 +64,13 @@ def networks(value: str) -> str:
         if not network.prefixlen:
             raise ValueError(f"{part} is every address: any client could claim another's")
     return ",".join(dict.fromkeys(parts))
+
+
+def idle_time(value: float) -> float:
+    """Validates seconds without activity."""
+    if value and not MIN_IDLE <= value <= MAX_IDLE:
+        raise ValueError(f"give {MIN_IDLE:g} to {MAX_IDLE:g} seconds, or 0 for never")
+    return value
 
 
 def own_name() -> str:

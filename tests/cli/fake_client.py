@@ -26,6 +26,7 @@ from netvps.domain.session.exec import ExecStart, Exit, FromCommand, Stdin, Stdo
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.session_filter import SessionFilter
+from netvps.domain.sleep.idle import SleepPlan
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import AlreadyExists, NotFound, Unavailable
 
@@ -70,6 +71,7 @@ class FakeClient:
     """Fingerprints that belong to another user."""
     output: Iterable[FromCommand] = (Stdout(b"out\n"), Exit(0))
     log: Iterable[bytes] = ()
+    plan: SleepPlan = field(default_factory=lambda: SleepPlan(NOW))
     info: ServerInfo = INFO
     silent: bool = False
     """A watch never ends once the script is over."""
@@ -123,6 +125,10 @@ class FakeClient:
         if name not in self.sessions:
             raise NotFound(f"there is no session {name}")
         return self.sessions[name]
+
+    def sleep_plan(self, name: str) -> SleepPlan:
+        self._ask("sleep_plan", name)
+        return self.plan
 
     def list_sessions(self, parent: str = "", matching: str = "") -> Iterator[Session]:
         self._ask("list_sessions", parent, *filter(None, [matching]))

@@ -11,6 +11,7 @@ from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello, Underlay
 from netvps.domain.session.session import Session, SessionReport, SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.sleep.policy import SleepDefaults
 from netvps.domain.uid import make_uid
 from netvps.services.access.accounts import Access
 from netvps.services.access.logins import Logins
@@ -26,6 +27,8 @@ from netvps.services.runners.runners import Runners
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.services.sleep.rules import IdleRules
+from netvps.services.sleep.self_service import SelfServices
 from netvps.services.snapshots.clones import Clones
 from netvps.services.snapshots.snapshots import Snapshots
 from netvps.services.snapshots.take import Limits
@@ -69,6 +72,8 @@ class World:
         self.certificates = Certificates(store, clock, self.ca)
         self.access = Access(store, clock, new_uid)
         self.ssh_keys = SshKeys(store, clock, new_uid)
+        self.idle_rules = IdleRules(store, clock, SleepDefaults())
+        self.self_services = SelfServices(store, clock, self.idle_rules, self.snapshots)
         self.logins = Logins(store, clock, self.ca, self.feed)
         self.watch = Watch(store, self.feed)
 

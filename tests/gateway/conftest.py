@@ -40,6 +40,7 @@ from netvps.services.access.logins import Grant, SessionRef, ref_to
 from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.services.network.gateway_location import Route
 from tests.gateway.fake_agent import FakeAgent
+from tests.gateway.fake_reports import FakeReports
 from tests.gateway.programs import Ran, run
 
 __all__ = ("Ran", "run")
@@ -318,7 +319,7 @@ class a_world:
         key = new_key(self.folder / "id")
         authorizer = FakeDoorman(self.sshd.user_ca, terminal_ui=self.ui_apps is not None)
         authorizer.keys[asyncssh.read_private_key(str(key)).get_fingerprint()] = "alice"
-        self.tunnels = Tunnels(authorizer)
+        self.tunnels = Tunnels(authorizer, FakeReports())
         await self.tunnels.__aenter__()
         host_ca = self.sshd.host_ca.export_public_key().decode()
         host_key = asyncssh.generate_private_key("ssh-ed25519")

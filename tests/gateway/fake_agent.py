@@ -20,6 +20,8 @@ from netvps.domain.tunnel import (
     Frame,
     FromAgent,
     Reset,
+    SelfServiceAnswer,
+    SleepNotice,
 )
 from netvps.tasks import Tasks
 
@@ -45,6 +47,8 @@ class FakeAgent:
         self.say: asyncio.Queue[FromAgent | None] = asyncio.Queue()
         self.configs: list[AgentConfig] = []
         self.requests: list[DialRequest] = []
+        self.answers: list[SelfServiceAnswer] = []
+        self.notices: list[SleepNotice] = []
         self.drained = asyncio.Event()
         self.connections: set[asyncio.StreamWriter] = set()
         self.resets: list[str] = []
@@ -76,6 +80,10 @@ class FakeAgent:
                         self.requests.append(message)
                         if not self.mute:
                             self.tasks.start(self._dial(message), name="fake dial")
+                    case SelfServiceAnswer():
+                        self.answers.append(message)
+                    case SleepNotice():
+                        self.notices.append(message)
                     case Drain():
                         self.drained.set()
 

@@ -24,6 +24,7 @@ RUN: Final = {
     "docs/api.md": "test_pages.py",
     "docs/keys.md": "test_pages.py",
     "docs/ports.md": "test_pages.py",
+    "docs/sleep.md": "test_pages.py",
     "docs/snapshots.md": "test_pages.py",
     "docs/ssh.md": "test_pages.py",
     "docs/problems.md": "test_pages.py",

@@ -23,6 +23,7 @@ from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.exec import Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
 from netvps.domain.session.session import SessionReport, SessionState
+from netvps.domain.sleep.policy import SleepDefaults
 from netvps.domain.tunnel import Credit, Data, DialRequest, Drain, Eof, Reset, SshTarget
 from netvps.domain.uid import make_uid
 from netvps.errors import NotFound
@@ -52,6 +53,7 @@ from netvps.services.sessions.assignments import follow
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.services.sleep.rules import IdleRules
 from netvps.services.snapshots.clones import Clones
 from netvps.services.snapshots.files import SnapshotFiles
 from netvps.services.snapshots.snapshots import Snapshots
@@ -256,6 +258,7 @@ async def open_site(
         default_images = DefaultImages(store, now, feed, "debian:12")
         services = Services(
             sessions=Sessions(store, now, new_uid, "debian:12"),
+            idle_rules=IdleRules(store, now, SleepDefaults()),
             snapshots=Snapshots(store, now, new_uid, Limits(), copies),
             copies=copies,
             moves=Moves(store, now, new_uid, copies),

@@ -25,3 +25,11 @@ def test_a_load_balancer_is_an_address_or_a_network_and_not_everybody(balancers:
 def test_a_runner_has_the_machines_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "Big_Box.example")
     assert own_name() == load(RunnerSettings, {}).name == "big-box"
+
+
+def test_an_idle_time_is_long_or_none() -> None:
+    for name in ("idle_pause", "idle_stop"):
+        assert [getattr(load(ServerSettings, {name: value}), name) for value in ("0", "30")] == [0, 30]
+        for value in ("1", "29.9", "1e9"):
+            with pytest.raises(ConfigError, match=rf"{name}: .* is wrong: give 30 to"):
+                load(ServerSettings, {name: value})

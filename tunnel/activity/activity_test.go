@@ -23,3 +23,19 @@ func TestSnapshotCountsWhatIsOpen(t *testing.T) {
 		t.Fatalf("%v", snapshot)
 	}
 }
+
+func TestInputAndForwardsAreTrafficAndKnownByThemselves(t *testing.T) {
+	var tracker Tracker
+	closed := tracker.Forward()
+	tracker.TouchInput()
+	seen := tracker.Snapshot()
+	if seen.LastInputTime == nil || seen.LastByteTime == nil || seen.LastForwardTime != nil || seen.GetForwards() != 1 || seen.GetChannels() != 1 {
+		t.Errorf("input: %v", seen)
+	}
+	tracker.TouchForward()
+	closed()
+	seen = tracker.Snapshot()
+	if seen.LastForwardTime == nil || seen.GetForwards() != 0 || seen.GetChannels() != 0 {
+		t.Errorf("forward: %v", seen)
+	}
+}

@@ -9,6 +9,7 @@ package api
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -31,6 +32,7 @@ type ControlRequest struct {
 	//	*ControlRequest_DialFailure
 	//	*ControlRequest_Activity
 	//	*ControlRequest_ConfigApplied
+	//	*ControlRequest_SelfService
 	Message       isControlRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -109,6 +111,15 @@ func (x *ControlRequest) GetConfigApplied() uint64 {
 	return 0
 }
 
+func (x *ControlRequest) GetSelfService() *SelfServiceRequest {
+	if x != nil {
+		if x, ok := x.Message.(*ControlRequest_SelfService); ok {
+			return x.SelfService
+		}
+	}
+	return nil
+}
+
 type isControlRequest_Message interface {
 	isControlRequest_Message()
 }
@@ -124,13 +135,18 @@ type ControlRequest_DialFailure struct {
 }
 
 type ControlRequest_Activity struct {
-	// SSH activity in the session; at most every 10 s.
+	// Activity in the session, when it changes, and every minute; at most every 10 s.
 	Activity *Activity `protobuf:"bytes,3,opt,name=activity,proto3,oneof"`
 }
 
 type ControlRequest_ConfigApplied struct {
 	// The config of this generation was applied.
 	ConfigApplied uint64 `protobuf:"varint,4,opt,name=config_applied,json=configApplied,proto3,oneof"`
+}
+
+type ControlRequest_SelfService struct {
+	// A program in the session asks for something; at most 8 at a time without an answer.
+	SelfService *SelfServiceRequest `protobuf:"bytes,5,opt,name=self_service,json=selfService,proto3,oneof"`
 }
 
 func (*ControlRequest_Hello) isControlRequest_Message() {}
@@ -140,6 +156,8 @@ func (*ControlRequest_DialFailure) isControlRequest_Message() {}
 func (*ControlRequest_Activity) isControlRequest_Message() {}
 
 func (*ControlRequest_ConfigApplied) isControlRequest_Message() {}
+
+func (*ControlRequest_SelfService) isControlRequest_Message() {}
 
 // AgentHello introduces an agent.
 type AgentHello struct {
@@ -278,15 +296,27 @@ func (x *DialFailure) GetReason() string {
 	return ""
 }
 
-// Activity is the SSH activity in a session.
+// Activity is the activity in a session. Times are of the agent's clock, and unset if nothing was seen since its start.
 type Activity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Open SSH channels.
+	// Open SSH channels, forwards included.
 	Channels uint32 `protobuf:"varint,1,opt,name=channels,proto3" json:"channels,omitempty"`
 	// Number of these with a terminal.
 	Terminals uint32 `protobuf:"varint,2,opt,name=terminals,proto3" json:"terminals,omitempty"`
 	// When the last byte was transferred in either direction.
-	LastByteTime  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_byte_time,json=lastByteTime,proto3" json:"last_byte_time,omitempty"`
+	LastByteTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_byte_time,json=lastByteTime,proto3" json:"last_byte_time,omitempty"`
+	// Number of channels that are forwards.
+	Forwards uint32 `protobuf:"varint,4,opt,name=forwards,proto3" json:"forwards,omitempty"`
+	// When a terminal last got input.
+	LastInputTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_input_time,json=lastInputTime,proto3" json:"last_input_time,omitempty"`
+	// When a byte was last transferred on a forward.
+	LastForwardTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_forward_time,json=lastForwardTime,proto3" json:"last_forward_time,omitempty"`
+	// Busy CPUs, on average over the last minute; unset if the agent cannot read it.
+	Cpus *float64 `protobuf:"fixed64,7,opt,name=cpus,proto3,oneof" json:"cpus,omitempty"`
+	// When that was last at least the cpu_floor of SleepNotice; at the agent's start, nothing is known, which counts.
+	BusyTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=busy_time,json=busyTime,proto3" json:"busy_time,omitempty"`
+	// The agent's clock when it sent this.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -342,6 +372,304 @@ func (x *Activity) GetLastByteTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Activity) GetForwards() uint32 {
+	if x != nil {
+		return x.Forwards
+	}
+	return 0
+}
+
+func (x *Activity) GetLastInputTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastInputTime
+	}
+	return nil
+}
+
+func (x *Activity) GetLastForwardTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastForwardTime
+	}
+	return nil
+}
+
+func (x *Activity) GetCpus() float64 {
+	if x != nil && x.Cpus != nil {
+		return *x.Cpus
+	}
+	return 0
+}
+
+func (x *Activity) GetBusyTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BusyTime
+	}
+	return nil
+}
+
+func (x *Activity) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// SelfServiceRequest is what a program in a session asks for about that session (/.netvps/bin/nv).
+type SelfServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique among the requests of this stream.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Types that are valid to be assigned to Request:
+	//
+	//	*SelfServiceRequest_Keep
+	//	*SelfServiceRequest_Sleep
+	//	*SelfServiceRequest_Snapshot
+	//	*SelfServiceRequest_Status
+	Request       isSelfServiceRequest_Request `protobuf_oneof:"request"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SelfServiceRequest) Reset() {
+	*x = SelfServiceRequest{}
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SelfServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SelfServiceRequest) ProtoMessage() {}
+
+func (x *SelfServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SelfServiceRequest.ProtoReflect.Descriptor instead.
+func (*SelfServiceRequest) Descriptor() ([]byte, []int) {
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SelfServiceRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SelfServiceRequest) GetRequest() isSelfServiceRequest_Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *SelfServiceRequest) GetKeep() *durationpb.Duration {
+	if x != nil {
+		if x, ok := x.Request.(*SelfServiceRequest_Keep); ok {
+			return x.Keep
+		}
+	}
+	return nil
+}
+
+func (x *SelfServiceRequest) GetSleep() bool {
+	if x != nil {
+		if x, ok := x.Request.(*SelfServiceRequest_Sleep); ok {
+			return x.Sleep
+		}
+	}
+	return false
+}
+
+func (x *SelfServiceRequest) GetSnapshot() bool {
+	if x != nil {
+		if x, ok := x.Request.(*SelfServiceRequest_Snapshot); ok {
+			return x.Snapshot
+		}
+	}
+	return false
+}
+
+func (x *SelfServiceRequest) GetStatus() bool {
+	if x != nil {
+		if x, ok := x.Request.(*SelfServiceRequest_Status); ok {
+			return x.Status
+		}
+	}
+	return false
+}
+
+type isSelfServiceRequest_Request interface {
+	isSelfServiceRequest_Request()
+}
+
+type SelfServiceRequest_Keep struct {
+	// Keep the session awake for this time, 1 minute to 24 hours; 0 s ends that.
+	Keep *durationpb.Duration `protobuf:"bytes,2,opt,name=keep,proto3,oneof"`
+}
+
+type SelfServiceRequest_Sleep struct {
+	// Stop it now; any login starts it again.
+	Sleep bool `protobuf:"varint,3,opt,name=sleep,proto3,oneof"`
+}
+
+type SelfServiceRequest_Snapshot struct {
+	// Take a snapshot.
+	Snapshot bool `protobuf:"varint,4,opt,name=snapshot,proto3,oneof"`
+}
+
+type SelfServiceRequest_Status struct {
+	// Say what keeps it awake, and when it is stopped.
+	Status bool `protobuf:"varint,5,opt,name=status,proto3,oneof"`
+}
+
+func (*SelfServiceRequest_Keep) isSelfServiceRequest_Request() {}
+
+func (*SelfServiceRequest_Sleep) isSelfServiceRequest_Request() {}
+
+func (*SelfServiceRequest_Snapshot) isSelfServiceRequest_Request() {}
+
+func (*SelfServiceRequest_Status) isSelfServiceRequest_Request() {}
+
+// SelfServiceResponse answers a SelfServiceRequest.
+type SelfServiceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in the request.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The answer for people, in lines.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// Whether it was refused; the text says why.
+	Failed        bool `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SelfServiceResponse) Reset() {
+	*x = SelfServiceResponse{}
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SelfServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SelfServiceResponse) ProtoMessage() {}
+
+func (x *SelfServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SelfServiceResponse.ProtoReflect.Descriptor instead.
+func (*SelfServiceResponse) Descriptor() ([]byte, []int) {
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SelfServiceResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SelfServiceResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SelfServiceResponse) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
+// SleepNotice is what an agent tells people in its session about its sleep.
+type SleepNotice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For logins on a terminal, in lines; replaces the earlier one.
+	Greeting string `protobuf:"bytes,1,opt,name=greeting,proto3" json:"greeting,omitempty"`
+	// To be written on open terminals now; empty for nothing.
+	Warning string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
+	// CPUs from which on their use counts as activity.
+	CpuFloor      float64 `protobuf:"fixed64,3,opt,name=cpu_floor,json=cpuFloor,proto3" json:"cpu_floor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SleepNotice) Reset() {
+	*x = SleepNotice{}
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SleepNotice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SleepNotice) ProtoMessage() {}
+
+func (x *SleepNotice) ProtoReflect() protoreflect.Message {
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SleepNotice.ProtoReflect.Descriptor instead.
+func (*SleepNotice) Descriptor() ([]byte, []int) {
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SleepNotice) GetGreeting() string {
+	if x != nil {
+		return x.Greeting
+	}
+	return ""
+}
+
+func (x *SleepNotice) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
+}
+
+func (x *SleepNotice) GetCpuFloor() float64 {
+	if x != nil {
+		return x.CpuFloor
+	}
+	return 0
+}
+
 // ControlResponse is a message of the gateway.
 type ControlResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -350,6 +678,8 @@ type ControlResponse struct {
 	//	*ControlResponse_Config
 	//	*ControlResponse_Dial
 	//	*ControlResponse_Drain
+	//	*ControlResponse_SelfService
+	//	*ControlResponse_Notice
 	Message       isControlResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -357,7 +687,7 @@ type ControlResponse struct {
 
 func (x *ControlResponse) Reset() {
 	*x = ControlResponse{}
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[4]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +699,7 @@ func (x *ControlResponse) String() string {
 func (*ControlResponse) ProtoMessage() {}
 
 func (x *ControlResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[4]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +712,7 @@ func (x *ControlResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlResponse.ProtoReflect.Descriptor instead.
 func (*ControlResponse) Descriptor() ([]byte, []int) {
-	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{4}
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ControlResponse) GetMessage() isControlResponse_Message {
@@ -419,6 +749,24 @@ func (x *ControlResponse) GetDrain() bool {
 	return false
 }
 
+func (x *ControlResponse) GetSelfService() *SelfServiceResponse {
+	if x != nil {
+		if x, ok := x.Message.(*ControlResponse_SelfService); ok {
+			return x.SelfService
+		}
+	}
+	return nil
+}
+
+func (x *ControlResponse) GetNotice() *SleepNotice {
+	if x != nil {
+		if x, ok := x.Message.(*ControlResponse_Notice); ok {
+			return x.Notice
+		}
+	}
+	return nil
+}
+
 type isControlResponse_Message interface {
 	isControlResponse_Message()
 }
@@ -438,11 +786,25 @@ type ControlResponse_Drain struct {
 	Drain bool `protobuf:"varint,3,opt,name=drain,proto3,oneof"`
 }
 
+type ControlResponse_SelfService struct {
+	// The answer to a SelfServiceRequest.
+	SelfService *SelfServiceResponse `protobuf:"bytes,4,opt,name=self_service,json=selfService,proto3,oneof"`
+}
+
+type ControlResponse_Notice struct {
+	// Something about the session's sleep changed.
+	Notice *SleepNotice `protobuf:"bytes,5,opt,name=notice,proto3,oneof"`
+}
+
 func (*ControlResponse_Config) isControlResponse_Message() {}
 
 func (*ControlResponse_Dial) isControlResponse_Message() {}
 
 func (*ControlResponse_Drain) isControlResponse_Message() {}
+
+func (*ControlResponse_SelfService) isControlResponse_Message() {}
+
+func (*ControlResponse_Notice) isControlResponse_Message() {}
 
 // AgentConfig is the full configuration of an agent. It replaces the previous one.
 type AgentConfig struct {
@@ -463,7 +825,7 @@ type AgentConfig struct {
 
 func (x *AgentConfig) Reset() {
 	*x = AgentConfig{}
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[5]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +837,7 @@ func (x *AgentConfig) String() string {
 func (*AgentConfig) ProtoMessage() {}
 
 func (x *AgentConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[5]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +850,7 @@ func (x *AgentConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentConfig.ProtoReflect.Descriptor instead.
 func (*AgentConfig) Descriptor() ([]byte, []int) {
-	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{5}
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AgentConfig) GetGeneration() uint64 {
@@ -545,7 +907,7 @@ type DialRequest struct {
 
 func (x *DialRequest) Reset() {
 	*x = DialRequest{}
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[6]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +919,7 @@ func (x *DialRequest) String() string {
 func (*DialRequest) ProtoMessage() {}
 
 func (x *DialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[6]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +932,7 @@ func (x *DialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
 func (*DialRequest) Descriptor() ([]byte, []int) {
-	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{6}
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DialRequest) GetDialId() string {
@@ -616,7 +978,7 @@ type DialTarget struct {
 
 func (x *DialTarget) Reset() {
 	*x = DialTarget{}
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[7]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +990,7 @@ func (x *DialTarget) String() string {
 func (*DialTarget) ProtoMessage() {}
 
 func (x *DialTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[7]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +1003,7 @@ func (x *DialTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialTarget.ProtoReflect.Descriptor instead.
 func (*DialTarget) Descriptor() ([]byte, []int) {
-	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{7}
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DialTarget) GetTarget() isDialTarget_Target {
@@ -720,7 +1082,7 @@ type DialBackRequest struct {
 
 func (x *DialBackRequest) Reset() {
 	*x = DialBackRequest{}
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[8]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +1094,7 @@ func (x *DialBackRequest) String() string {
 func (*DialBackRequest) ProtoMessage() {}
 
 func (x *DialBackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[8]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +1107,7 @@ func (x *DialBackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialBackRequest.ProtoReflect.Descriptor instead.
 func (*DialBackRequest) Descriptor() ([]byte, []int) {
-	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{8}
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DialBackRequest) GetFrame() isDialBackRequest_Frame {
@@ -855,7 +1217,7 @@ type DialBackResponse struct {
 
 func (x *DialBackResponse) Reset() {
 	*x = DialBackResponse{}
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[9]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +1229,7 @@ func (x *DialBackResponse) String() string {
 func (*DialBackResponse) ProtoMessage() {}
 
 func (x *DialBackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[9]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +1242,7 @@ func (x *DialBackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialBackResponse.ProtoReflect.Descriptor instead.
 func (*DialBackResponse) Descriptor() ([]byte, []int) {
-	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{9}
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DialBackResponse) GetFrame() isDialBackResponse_Frame {
@@ -962,12 +1324,13 @@ var File_netvps_api_v1_tunnel_proto protoreflect.FileDescriptor
 
 const file_netvps_api_v1_tunnel_proto_rawDesc = "" +
 	"\n" +
-	"\x1anetvps/api/v1/tunnel.proto\x12\rnetvps.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x01\n" +
+	"\x1anetvps/api/v1/tunnel.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x02\n" +
 	"\x0eControlRequest\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.netvps.api.v1.AgentHelloH\x00R\x05hello\x12?\n" +
 	"\fdial_failure\x18\x02 \x01(\v2\x1a.netvps.api.v1.DialFailureH\x00R\vdialFailure\x125\n" +
 	"\bactivity\x18\x03 \x01(\v2\x17.netvps.api.v1.ActivityH\x00R\bactivity\x12'\n" +
-	"\x0econfig_applied\x18\x04 \x01(\x04H\x00R\rconfigAppliedB\t\n" +
+	"\x0econfig_applied\x18\x04 \x01(\x04H\x00R\rconfigApplied\x12F\n" +
+	"\fself_service\x18\x05 \x01(\v2!.netvps.api.v1.SelfServiceRequestH\x00R\vselfServiceB\t\n" +
 	"\amessage\"\x90\x01\n" +
 	"\n" +
 	"AgentHello\x12\x1f\n" +
@@ -979,15 +1342,39 @@ const file_netvps_api_v1_tunnel_proto_rawDesc = "" +
 	"\x06direct\x18\x05 \x01(\bR\x06direct\">\n" +
 	"\vDialFailure\x12\x17\n" +
 	"\adial_id\x18\x01 \x01(\tR\x06dialId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x86\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xb9\x03\n" +
 	"\bActivity\x12\x1a\n" +
 	"\bchannels\x18\x01 \x01(\rR\bchannels\x12\x1c\n" +
 	"\tterminals\x18\x02 \x01(\rR\tterminals\x12@\n" +
-	"\x0elast_byte_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\flastByteTime\"\x9c\x01\n" +
+	"\x0elast_byte_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\flastByteTime\x12\x1a\n" +
+	"\bforwards\x18\x04 \x01(\rR\bforwards\x12B\n" +
+	"\x0flast_input_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rlastInputTime\x12F\n" +
+	"\x11last_forward_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastForwardTime\x12\x17\n" +
+	"\x04cpus\x18\a \x01(\x01H\x00R\x04cpus\x88\x01\x01\x127\n" +
+	"\tbusy_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bbusyTime\x12.\n" +
+	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB\a\n" +
+	"\x05_cpus\"\xb0\x01\n" +
+	"\x12SelfServiceRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
+	"\x04keep\x18\x02 \x01(\v2\x19.google.protobuf.DurationH\x00R\x04keep\x12\x16\n" +
+	"\x05sleep\x18\x03 \x01(\bH\x00R\x05sleep\x12\x1c\n" +
+	"\bsnapshot\x18\x04 \x01(\bH\x00R\bsnapshot\x12\x18\n" +
+	"\x06status\x18\x05 \x01(\bH\x00R\x06statusB\t\n" +
+	"\arequest\"Q\n" +
+	"\x13SelfServiceResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
+	"\x06failed\x18\x03 \x01(\bR\x06failed\"`\n" +
+	"\vSleepNotice\x12\x1a\n" +
+	"\bgreeting\x18\x01 \x01(\tR\bgreeting\x12\x18\n" +
+	"\awarning\x18\x02 \x01(\tR\awarning\x12\x1b\n" +
+	"\tcpu_floor\x18\x03 \x01(\x01R\bcpuFloor\"\x9b\x02\n" +
 	"\x0fControlResponse\x124\n" +
 	"\x06config\x18\x01 \x01(\v2\x1a.netvps.api.v1.AgentConfigH\x00R\x06config\x120\n" +
 	"\x04dial\x18\x02 \x01(\v2\x1a.netvps.api.v1.DialRequestH\x00R\x04dial\x12\x16\n" +
-	"\x05drain\x18\x03 \x01(\bH\x00R\x05drainB\t\n" +
+	"\x05drain\x18\x03 \x01(\bH\x00R\x05drain\x12G\n" +
+	"\fself_service\x18\x04 \x01(\v2\".netvps.api.v1.SelfServiceResponseH\x00R\vselfService\x124\n" +
+	"\x06notice\x18\x05 \x01(\v2\x1a.netvps.api.v1.SleepNoticeH\x00R\x06noticeB\t\n" +
 	"\amessage\"\xcc\x01\n" +
 	"\vAgentConfig\x12\x1e\n" +
 	"\n" +
@@ -1038,37 +1425,49 @@ func file_netvps_api_v1_tunnel_proto_rawDescGZIP() []byte {
 	return file_netvps_api_v1_tunnel_proto_rawDescData
 }
 
-var file_netvps_api_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_netvps_api_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_netvps_api_v1_tunnel_proto_goTypes = []any{
 	(*ControlRequest)(nil),        // 0: netvps.api.v1.ControlRequest
 	(*AgentHello)(nil),            // 1: netvps.api.v1.AgentHello
 	(*DialFailure)(nil),           // 2: netvps.api.v1.DialFailure
 	(*Activity)(nil),              // 3: netvps.api.v1.Activity
-	(*ControlResponse)(nil),       // 4: netvps.api.v1.ControlResponse
-	(*AgentConfig)(nil),           // 5: netvps.api.v1.AgentConfig
-	(*DialRequest)(nil),           // 6: netvps.api.v1.DialRequest
-	(*DialTarget)(nil),            // 7: netvps.api.v1.DialTarget
-	(*DialBackRequest)(nil),       // 8: netvps.api.v1.DialBackRequest
-	(*DialBackResponse)(nil),      // 9: netvps.api.v1.DialBackResponse
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*SelfServiceRequest)(nil),    // 4: netvps.api.v1.SelfServiceRequest
+	(*SelfServiceResponse)(nil),   // 5: netvps.api.v1.SelfServiceResponse
+	(*SleepNotice)(nil),           // 6: netvps.api.v1.SleepNotice
+	(*ControlResponse)(nil),       // 7: netvps.api.v1.ControlResponse
+	(*AgentConfig)(nil),           // 8: netvps.api.v1.AgentConfig
+	(*DialRequest)(nil),           // 9: netvps.api.v1.DialRequest
+	(*DialTarget)(nil),            // 10: netvps.api.v1.DialTarget
+	(*DialBackRequest)(nil),       // 11: netvps.api.v1.DialBackRequest
+	(*DialBackResponse)(nil),      // 12: netvps.api.v1.DialBackResponse
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
 }
 var file_netvps_api_v1_tunnel_proto_depIdxs = []int32{
 	1,  // 0: netvps.api.v1.ControlRequest.hello:type_name -> netvps.api.v1.AgentHello
 	2,  // 1: netvps.api.v1.ControlRequest.dial_failure:type_name -> netvps.api.v1.DialFailure
 	3,  // 2: netvps.api.v1.ControlRequest.activity:type_name -> netvps.api.v1.Activity
-	10, // 3: netvps.api.v1.Activity.last_byte_time:type_name -> google.protobuf.Timestamp
-	5,  // 4: netvps.api.v1.ControlResponse.config:type_name -> netvps.api.v1.AgentConfig
-	6,  // 5: netvps.api.v1.ControlResponse.dial:type_name -> netvps.api.v1.DialRequest
-	7,  // 6: netvps.api.v1.DialRequest.target:type_name -> netvps.api.v1.DialTarget
-	0,  // 7: netvps.api.v1.TunnelService.Control:input_type -> netvps.api.v1.ControlRequest
-	8,  // 8: netvps.api.v1.TunnelService.DialBack:input_type -> netvps.api.v1.DialBackRequest
-	4,  // 9: netvps.api.v1.TunnelService.Control:output_type -> netvps.api.v1.ControlResponse
-	9,  // 10: netvps.api.v1.TunnelService.DialBack:output_type -> netvps.api.v1.DialBackResponse
-	9,  // [9:11] is the sub-list for method output_type
-	7,  // [7:9] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	4,  // 3: netvps.api.v1.ControlRequest.self_service:type_name -> netvps.api.v1.SelfServiceRequest
+	13, // 4: netvps.api.v1.Activity.last_byte_time:type_name -> google.protobuf.Timestamp
+	13, // 5: netvps.api.v1.Activity.last_input_time:type_name -> google.protobuf.Timestamp
+	13, // 6: netvps.api.v1.Activity.last_forward_time:type_name -> google.protobuf.Timestamp
+	13, // 7: netvps.api.v1.Activity.busy_time:type_name -> google.protobuf.Timestamp
+	13, // 8: netvps.api.v1.Activity.time:type_name -> google.protobuf.Timestamp
+	14, // 9: netvps.api.v1.SelfServiceRequest.keep:type_name -> google.protobuf.Duration
+	8,  // 10: netvps.api.v1.ControlResponse.config:type_name -> netvps.api.v1.AgentConfig
+	9,  // 11: netvps.api.v1.ControlResponse.dial:type_name -> netvps.api.v1.DialRequest
+	5,  // 12: netvps.api.v1.ControlResponse.self_service:type_name -> netvps.api.v1.SelfServiceResponse
+	6,  // 13: netvps.api.v1.ControlResponse.notice:type_name -> netvps.api.v1.SleepNotice
+	10, // 14: netvps.api.v1.DialRequest.target:type_name -> netvps.api.v1.DialTarget
+	0,  // 15: netvps.api.v1.TunnelService.Control:input_type -> netvps.api.v1.ControlRequest
+	11, // 16: netvps.api.v1.TunnelService.DialBack:input_type -> netvps.api.v1.DialBackRequest
+	7,  // 17: netvps.api.v1.TunnelService.Control:output_type -> netvps.api.v1.ControlResponse
+	12, // 18: netvps.api.v1.TunnelService.DialBack:output_type -> netvps.api.v1.DialBackResponse
+	17, // [17:19] is the sub-list for method output_type
+	15, // [15:17] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_netvps_api_v1_tunnel_proto_init() }
@@ -1081,25 +1480,35 @@ func file_netvps_api_v1_tunnel_proto_init() {
 		(*ControlRequest_DialFailure)(nil),
 		(*ControlRequest_Activity)(nil),
 		(*ControlRequest_ConfigApplied)(nil),
+		(*ControlRequest_SelfService)(nil),
 	}
+	file_netvps_api_v1_tunnel_proto_msgTypes[3].OneofWrappers = []any{}
 	file_netvps_api_v1_tunnel_proto_msgTypes[4].OneofWrappers = []any{
+		(*SelfServiceRequest_Keep)(nil),
+		(*SelfServiceRequest_Sleep)(nil),
+		(*SelfServiceRequest_Snapshot)(nil),
+		(*SelfServiceRequest_Status)(nil),
+	}
+	file_netvps_api_v1_tunnel_proto_msgTypes[7].OneofWrappers = []any{
 		(*ControlResponse_Config)(nil),
 		(*ControlResponse_Dial)(nil),
 		(*ControlResponse_Drain)(nil),
+		(*ControlResponse_SelfService)(nil),
+		(*ControlResponse_Notice)(nil),
 	}
-	file_netvps_api_v1_tunnel_proto_msgTypes[7].OneofWrappers = []any{
+	file_netvps_api_v1_tunnel_proto_msgTypes[10].OneofWrappers = []any{
 		(*DialTarget_Ssh)(nil),
 		(*DialTarget_Tcp)(nil),
 		(*DialTarget_Unix)(nil),
 	}
-	file_netvps_api_v1_tunnel_proto_msgTypes[8].OneofWrappers = []any{
+	file_netvps_api_v1_tunnel_proto_msgTypes[11].OneofWrappers = []any{
 		(*DialBackRequest_Open)(nil),
 		(*DialBackRequest_Data)(nil),
 		(*DialBackRequest_Credit)(nil),
 		(*DialBackRequest_Eof)(nil),
 		(*DialBackRequest_Reset_)(nil),
 	}
-	file_netvps_api_v1_tunnel_proto_msgTypes[9].OneofWrappers = []any{
+	file_netvps_api_v1_tunnel_proto_msgTypes[12].OneofWrappers = []any{
 		(*DialBackResponse_Data)(nil),
 		(*DialBackResponse_Credit)(nil),
 		(*DialBackResponse_Eof)(nil),
@@ -1111,7 +1520,7 @@ func file_netvps_api_v1_tunnel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netvps_api_v1_tunnel_proto_rawDesc), len(file_netvps_api_v1_tunnel_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

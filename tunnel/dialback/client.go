@@ -52,13 +52,15 @@ type Client struct {
 	HostKey    string                 // public, OpenSSH form
 	ServeSSH   func(net.Conn)         // serves one connection to its end
 	Apply      func(*api.AgentConfig) // applies a config
+	Notify     func(*api.SleepNotice) // tells people in the session
 	Activity   *activity.Tracker
 	Log        *slog.Logger
-	// ActivityEvery is the interval of activity reports, if there is a change.
+	// ActivityEvery is the shortest interval of activity reports; there is one only after a change.
 	ActivityEvery time.Duration
 
 	dials   slots
 	streams slots
+	asking
 }
 
 // slots bounds the number of concurrent items.

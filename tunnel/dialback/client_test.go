@@ -28,20 +28,24 @@ type agent struct {
 	private  string
 	applied  atomic.Uint64
 	activity activity.Tracker
+	notices  chan *api.SleepNotice
+	client   *dialback.Client
 	origin   atomic.Value
 }
 
 func start(t *testing.T) *agent {
 	dir := t.TempDir()
-	a := &agent{Gateway: gatewaytest.New(t, dir, &api.AgentConfig{Generation: 7}), private: t.TempDir()}
+	a := &agent{Gateway: gatewaytest.New(t, dir, &api.AgentConfig{Generation: 7}), private: t.TempDir(), notices: make(chan *api.SleepNotice, 10)}
 	ctx, cancel := context.WithCancel(t.Context())
 	client := &dialback.Client{
 		Dir: rundir.Dir(dir), Private: rundir.Dir(a.private), SessionUID: gatewaytest.SessionUID, Version: "test", HostKey: "ssh-ed25519 AAAA",
 		ServeSSH: a.echo,
 		Apply:    func(config *api.AgentConfig) { a.applied.Store(config.GetGeneration()) },
+		Notify:   func(notice *api.SleepNotice) { a.notices <- notice },
 		Activity: &a.activity, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		ActivityEvery: 50 * time.Millisecond,
 	}
+	a.client = client
 	done := make(chan error, 1)
 	go func() { done <- client.Run(ctx) }()
 	t.Cleanup(func() {

@@ -7,11 +7,19 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"netvps/tunnel/api"
 	"netvps/tunnel/faults"
 	"netvps/tunnel/rundir"
 )
+
+// activityLook is how often to look for a change of the activity.
+const activityLook = time.Second
+
+// activityAgain is after how many intervals a report is repeated without a change: a server that hears nothing takes the
+// session for active.
+const activityAgain = 6
 
 // link is one connection to a gateway.
 type link struct {
@@ -44,6 +52,10 @@ func (l *link) run(ctx context.Context) error {
 			l.configure(control, kind.Config)
 		case *api.ControlResponse_Dial:
 			l.open(ctx, control, kind.Dial)
+		case *api.ControlResponse_Notice:
+			l.client.Notify(kind.Notice)
+		case *api.ControlResponse_SelfService:
+			l.client.answered(kind.SelfService)
 		case *api.ControlResponse_Drain:
 			return nil
 		}
@@ -58,20 +70,29 @@ func (l *link) retire() {
 
 // speak sends the agent's messages, Hello first.
 func (l *link) speak(ctx context.Context, send func(*api.ControlRequest) error) {
-	ticker := time.NewTicker(l.client.ActivityEvery)
+	every := l.client.ActivityEvery
+	ticker := time.NewTicker(min(every, activityLook))
 	defer ticker.Stop()
 	var said *api.Activity
+	var saidAt time.Time
+	asked := l.client.asked()
 	message := l.hello()
 	for message == nil || send(message) == nil {
 		select {
 		case <-ctx.Done():
 			return
 		case message = <-l.out:
+		case message = <-asked:
 		case <-ticker.C:
 			message = nil
-			if now := l.client.Activity.Snapshot(); !proto.Equal(now, said) {
-				said = now
-				message = &api.ControlRequest{Message: &api.ControlRequest_Activity{Activity: now}}
+			now := l.client.Activity.Snapshot()
+			silent := time.Since(saidAt)
+			// After a quiet time at once, then not too often; and again without a change, so that a dead link is noticed.
+			if silent >= every && (!proto.Equal(now, said) || silent >= activityAgain*every) {
+				said, saidAt = now, time.Now()
+				report := proto.Clone(now).(*api.Activity)
+				report.Time = timestamppb.New(saidAt)
+				message = &api.ControlRequest{Message: &api.ControlRequest_Activity{Activity: report}}
 			}
 		}
 	}

@@ -85,14 +85,14 @@ func (f *Forwards) direct(request ssh.NewChannel, network, address string) {
 // carry pipes a channel, and also ends the target once the peer has closed the channel as a whole: the pipe alone would
 // wait for a silent target.
 func (f *Forwards) carry(channel ssh.Channel, requests <-chan *ssh.Request, target Duplex) {
-	defer f.Activity.Channel()()
+	defer f.Activity.Forward()()
 	go func() {
 		ssh.DiscardRequests(requests)
 		if half, ok := target.(interface{ CloseRead() error }); ok {
 			_ = half.CloseRead()
 		}
 	}()
-	Pipe(channel, target, f.Activity.Touch)
+	Pipe(channel, target, f.Activity.TouchForward)
 }
 
 // Dial connects within DialTimeout.

@@ -70,6 +70,17 @@ func (d Database) find(name string) (account Account, found bool, err error) {
 	return account, found, err
 }
 
+// MayLogIn reports whether a user, by its number, is root or has a login shell.
+func (d Database) MayLogIn(uid uint32) bool {
+	may := uid == 0
+	err := d.lines("passwd", func(line string) {
+		if account, ok := parseAccount(line); ok && account.UID == uid && takesLogins(account.Shell) {
+			may = true
+		}
+	})
+	return may && err == nil
+}
+
 // noLoginShells reports whether no account has a login shell.
 func (d Database) noLoginShells() (none bool, err error) {
 	none = true

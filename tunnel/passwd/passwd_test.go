@@ -195,3 +195,15 @@ func TestPeersSeeTheAccount(t *testing.T) {
 		}
 	}))
 }
+
+func TestRootAndUsersWithALoginShellMayLogIn(t *testing.T) {
+	root := t.TempDir()
+	check(t, os.MkdirAll(filepath.Join(root, "etc"), 0o755))
+	lines := "root:x:0:0::/:/usr/sbin/nologin\nann:x:1000:1000::/:/bin/sh\nwww:x:33:33::/:/usr/sbin/nologin\nsync:x:4:4::/:/bin/sync\n"
+	check(t, os.WriteFile(filepath.Join(root, "etc/passwd"), []byte(lines), 0o600))
+	for uid, may := range map[uint32]bool{0: true, 1000: true, 33: false, 4: false, 9: false} {
+		if (Database{Root: root}).MayLogIn(uid) != may {
+			t.Errorf("user %d", uid)
+		}
+	}
+}

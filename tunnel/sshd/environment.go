@@ -95,6 +95,6 @@ func (s *session) greet() {
 		content, _ := io.ReadAll(io.LimitReader(motd, maxMotd))
 		text = string(content)
 	}
-	text += s.server.Greeting
+	text += s.server.Greeting + s.server.notice.Load().GetGreeting()
 	_, _ = fmt.Fprint(s.channel, strings.ReplaceAll(text, "\n", "\r\n"))
 }

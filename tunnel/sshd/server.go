@@ -44,9 +44,11 @@ type Server struct {
 	Greeting   string   // lines that a login on a terminal shows after /etc/motd
 	Log        *slog.Logger
 
-	policy atomic.Pointer[policy]
-	mu     sync.Mutex
-	conns  map[*connection]struct{}
+	policy    atomic.Pointer[policy]
+	notice    atomic.Pointer[api.SleepNotice]
+	mu        sync.Mutex
+	conns     map[*connection]struct{}
+	terminals map[string]struct{} // paths of those that programs run on
 }
 
 // Apply applies a config. Connections whose key or CA it no longer contains are closed.

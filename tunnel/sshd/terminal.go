@@ -127,11 +127,12 @@ func (s *session) runOnTerminal(path string, argv []string) exit {
 	process := &process{cmd: cmd}
 	s.keep(process)
 	// The client's EOF is not passed on: closing the master would hang up the program (OpenSSH does the same).
-	go func() { _ = forward.Copy(t.master, s.channel, s.server.Activity.Touch) }()
+	defer s.server.showsNotices(t.slave.Name())()
+	go func() { _ = forward.Copy(t.master, s.channel, s.server.Activity.TouchInput) }()
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		_ = forward.Copy(s.channel, &drain{terminal: t, left: drainBytes}, s.server.Activity.Touch)
+		_ = forward.Copy(s.channel, &drain{terminal: t, left: drainBytes}, func() {})
 	}()
 	ended := process.wait()
 	t.ended.Store(true)

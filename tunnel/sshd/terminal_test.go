@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+	"google.golang.org/protobuf/proto"
+
+	"netvps/tunnel/api"
 )
 
 func TestTerminalHasItsSizeAndEndsWithItsProgram(t *testing.T) {
@@ -107,6 +110,37 @@ func TestShellIsALoginShell(t *testing.T) {
 	cmd.Stdin = strings.NewReader("echo $0\nexit 5\n")
 	got := r.run(cmd)
 	if got.code != 5 || !strings.Contains(got.stdout, "-") {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestWarningsAreWrittenOnOpenTerminalsAndCountAsNoActivity(t *testing.T) {
+	r := newRig(t)
+	session := r.session()
+	r.check(session.RequestPty("vt100", 24, 80, nil))
+	stdout, err := session.StdoutPipe()
+	r.check(err)
+	r.check(session.Start("echo ready; sleep 60"))
+	_, err = io.ReadFull(stdout, make([]byte, len("ready\r\n")))
+	r.check(err)
+	before := r.activity.Snapshot().GetLastByteTime()
+	r.server.Notify(&api.SleepNotice{Greeting: "It stops after 1h.\n", Warning: "it stops\nsoon"})
+	want := "\r\r\nit stops\r\r\nsoon\r\r\n" // the terminal adds a second \r, as to what wall(1) writes
+	got := make([]byte, len(want))
+	_, err = io.ReadFull(stdout, got)
+	r.check(err)
+	if after := r.activity.Snapshot().GetLastByteTime(); string(got) != want || !proto.Equal(before, after) {
+		t.Fatalf("got %q; activity at %v, then at %v", got, before, after)
+	}
+}
+
+func TestGreetingHasTheLastNotice(t *testing.T) {
+	r := newRig(t)
+	r.server.Greeting = "hello\n"
+	r.server.Notify(&api.SleepNotice{Greeting: "It stops after 1h.\n"})
+	cmd := r.ssh("-tt", r.another())
+	cmd.Stdin = strings.NewReader("exit\n")
+	if got := r.run(cmd); !strings.Contains(got.stdout, "hello\r\nIt stops after 1h.\r\n") {
 		t.Fatalf("got %+v", got)
 	}
 }

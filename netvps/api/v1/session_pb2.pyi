@@ -574,7 +574,7 @@ class UpdateSessionRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """"spec." and cpus, memory_bytes, disk_bytes, pids, stop_grace, labels, delete_protection, restart_policy, max_restarts,
-        snapshot_policy or wake.
+        snapshot_policy, sleep or wake.
         """
 
     def __init__(

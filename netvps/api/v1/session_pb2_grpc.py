@@ -6,6 +6,7 @@ import warnings
 from netvps.api.v1 import session_change_pb2 as netvps_dot_api_dot_v1_dot_session__change__pb2
 from netvps.api.v1 import session_exec_pb2 as netvps_dot_api_dot_v1_dot_session__exec__pb2
 from netvps.api.v1 import session_pb2 as netvps_dot_api_dot_v1_dot_session__pb2
+from netvps.api.v1 import session_sleep_pb2 as netvps_dot_api_dot_v1_dot_session__sleep__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -91,6 +92,11 @@ class SessionServiceStub:
                 '/netvps.api.v1.SessionService/WatchSessions',
                 request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsResponse.FromString,
+                _registered_method=True)
+        self.GetSleepPlan = channel.unary_unary(
+                '/netvps.api.v1.SessionService/GetSleepPlan',
+                request_serializer=netvps_dot_api_dot_v1_dot_session__sleep__pb2.GetSleepPlanRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__sleep__pb2.SleepPlan.FromString,
                 _registered_method=True)
         self.ReadSessionLogs = channel.unary_stream(
                 '/netvps.api.v1.SessionService/ReadSessionLogs',
@@ -185,6 +191,13 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSleepPlan(self, request, context):
+        """GetSleepPlan says what keeps a session awake, and when it is paused and stopped. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadSessionLogs(self, request, context):
         """ReadSessionLogs streams the output (stdout and stderr) of the session's container.
         """
@@ -256,6 +269,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.WatchSessions,
                     request_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsResponse.SerializeToString,
+            ),
+            'GetSleepPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSleepPlan,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__sleep__pb2.GetSleepPlanRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__sleep__pb2.SleepPlan.SerializeToString,
             ),
             'ReadSessionLogs': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadSessionLogs,
@@ -566,6 +584,33 @@ class SessionService:
             '/netvps.api.v1.SessionService/WatchSessions',
             netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSleepPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SessionService/GetSleepPlan',
+            netvps_dot_api_dot_v1_dot_session__sleep__pb2.GetSleepPlanRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__sleep__pb2.SleepPlan.FromString,
             options,
             channel_credentials,
             insecure,

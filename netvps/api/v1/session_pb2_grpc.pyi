@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from netvps.api.v1 import session_change_pb2 as _session_change_pb2
 from netvps.api.v1 import session_exec_pb2 as _session_exec_pb2
 from netvps.api.v1 import session_pb2 as _session_pb2
+from netvps.api.v1 import session_sleep_pb2 as _session_sleep_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -57,6 +58,8 @@ class SessionServiceStub:
     """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned)."""
     WatchSessions: _grpc.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]
     """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
+    GetSleepPlan: _grpc.UnaryUnaryMultiCallable[_session_sleep_pb2.GetSleepPlanRequest, _session_sleep_pb2.SleepPlan]
+    """GetSleepPlan says what keeps a session awake, and when it is paused and stopped. Errors: NOT_FOUND."""
     ReadSessionLogs: _grpc.UnaryStreamMultiCallable[_session_exec_pb2.ReadSessionLogsRequest, _session_exec_pb2.ReadSessionLogsResponse]
     """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
     ExecSession: _grpc.StreamStreamMultiCallable[_session_exec_pb2.ExecSessionRequest, _session_exec_pb2.ExecSessionResponse]
@@ -89,6 +92,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned)."""
     WatchSessions: _aio.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]  # type: ignore[assignment]
     """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
+    GetSleepPlan: _aio.UnaryUnaryMultiCallable[_session_sleep_pb2.GetSleepPlanRequest, _session_sleep_pb2.SleepPlan]  # type: ignore[assignment]
+    """GetSleepPlan says what keeps a session awake, and when it is paused and stopped. Errors: NOT_FOUND."""
     ReadSessionLogs: _aio.UnaryStreamMultiCallable[_session_exec_pb2.ReadSessionLogsRequest, _session_exec_pb2.ReadSessionLogsResponse]  # type: ignore[assignment]
     """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
     ExecSession: _aio.StreamStreamMultiCallable[_session_exec_pb2.ExecSessionRequest, _session_exec_pb2.ExecSessionResponse]  # type: ignore[assignment]
@@ -184,6 +189,14 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_pb2.WatchSessionsResponse], _abc.AsyncIterator[_session_pb2.WatchSessionsResponse]]:
         """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
+
+    @_abc_1.abstractmethod
+    def GetSleepPlan(
+        self,
+        request: _session_sleep_pb2.GetSleepPlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_sleep_pb2.SleepPlan, _abc.Awaitable[_session_sleep_pb2.SleepPlan]]:
+        """GetSleepPlan says what keeps a session awake, and when it is paused and stopped. Errors: NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ReadSessionLogs(

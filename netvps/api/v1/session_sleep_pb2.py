@@ -22,9 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from netvps.api.v1 import session_change_pb2 as netvps_dot_api_dot_v1_dot_session__change__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!netvps/api/v1/session_sleep.proto\x12\rnetvps.api.v1*q\n\nWakePolicy\x12\x1b\n\x17WAKE_POLICY_UNSPECIFIED\x10\x00\x12\x17\n\x13WAKE_POLICY_DEFAULT\x10\x01\x12\x16\n\x12WAKE_POLICY_ALWAYS\x10\x02\x12\x15\n\x11WAKE_POLICY_NEVER\x10\x03\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!netvps/api/v1/session_sleep.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"netvps/api/v1/session_change.proto\"\xc1\x01\n\x0bSleepPolicy\x12.\n\x0bpause_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nstop_after\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x61wake_hours\x18\x04 \x01(\t\x12\x11\n\tcpu_floor\x18\x05 \x01(\x01\"#\n\x13GetSleepPlanRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x81\x02\n\tSleepPlan\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\npause_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstop_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstop_cause\x18\x04 \x01(\x0e\x32\x1a.netvps.api.v1.ChangeCause\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12+\n\x07signals\x18\x06 \x03(\x0b\x32\x1a.netvps.api.v1.SleepSignal\"\xd9\x01\n\x0bSleepSignal\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.netvps.api.v1.SleepSignalKind\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.netvps.api.v1.SleepSignalState\x12-\n\tlast_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x05 \x01(\x01*q\n\nWakePolicy\x12\x1b\n\x17WAKE_POLICY_UNSPECIFIED\x10\x00\x12\x17\n\x13WAKE_POLICY_DEFAULT\x10\x01\x12\x16\n\x12WAKE_POLICY_ALWAYS\x10\x02\x12\x15\n\x11WAKE_POLICY_NEVER\x10\x03*\xb8\x02\n\x0fSleepSignalKind\x12!\n\x1dSLEEP_SIGNAL_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17SLEEP_SIGNAL_KIND_START\x10\x01\x12\x19\n\x15SLEEP_SIGNAL_KIND_SSH\x10\x02\x12\x1e\n\x1aSLEEP_SIGNAL_KIND_TERMINAL\x10\x03\x12\x1d\n\x19SLEEP_SIGNAL_KIND_FORWARD\x10\x04\x12\x1a\n\x16SLEEP_SIGNAL_KIND_HTTP\x10\x05\x12\x19\n\x15SLEEP_SIGNAL_KIND_CPU\x10\x06\x12\x1a\n\x16SLEEP_SIGNAL_KIND_TASK\x10\x07\x12\x1b\n\x17SLEEP_SIGNAL_KIND_LEASE\x10\x08\x12\x1b\n\x17SLEEP_SIGNAL_KIND_AGENT\x10\t*\xaf\x01\n\x10SleepSignalState\x12\"\n\x1eSLEEP_SIGNAL_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SLEEP_SIGNAL_STATE_NONE\x10\x01\x12\x1b\n\x17SLEEP_SIGNAL_STATE_IDLE\x10\x02\x12\x1d\n\x19SLEEP_SIGNAL_STATE_ACTIVE\x10\x03\x12\x1e\n\x1aSLEEP_SIGNAL_STATE_UNKNOWN\x10\x04\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,6 +35,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.session_sleep
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_WAKEPOLICY']._serialized_start=52
-  _globals['_WAKEPOLICY']._serialized_end=165
+  _globals['_WAKEPOLICY']._serialized_start=866
+  _globals['_WAKEPOLICY']._serialized_end=979
+  _globals['_SLEEPSIGNALKIND']._serialized_start=982
+  _globals['_SLEEPSIGNALKIND']._serialized_end=1294
+  _globals['_SLEEPSIGNALSTATE']._serialized_start=1297
+  _globals['_SLEEPSIGNALSTATE']._serialized_end=1472
+  _globals['_SLEEPPOLICY']._serialized_start=154
+  _globals['_SLEEPPOLICY']._serialized_end=347
+  _globals['_GETSLEEPPLANREQUEST']._serialized_start=349
+  _globals['_GETSLEEPPLANREQUEST']._serialized_end=384
+  _globals['_SLEEPPLAN']._serialized_start=387
+  _globals['_SLEEPPLAN']._serialized_end=644
+  _globals['_SLEEPSIGNAL']._serialized_start=647
+  _globals['_SLEEPSIGNAL']._serialized_end=864
 # @@protoc_insertion_point(module_scope)

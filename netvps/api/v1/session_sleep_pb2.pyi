@@ -3,16 +3,22 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from netvps.api.v1 import session_change_pb2 as _session_change_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -43,3 +49,245 @@ WAKE_POLICY_ALWAYS: WakePolicy.ValueType  # 2
 WAKE_POLICY_NEVER: WakePolicy.ValueType  # 3
 """Those that ask for it."""
 Global___WakePolicy: _TypeAlias = WakePolicy  # noqa: Y015
+
+class _SleepSignalKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SleepSignalKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SleepSignalKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SLEEP_SIGNAL_KIND_UNSPECIFIED: _SleepSignalKind.ValueType  # 0
+    """Never sent."""
+    SLEEP_SIGNAL_KIND_START: _SleepSignalKind.ValueType  # 1
+    """Its last start or resume."""
+    SLEEP_SIGNAL_KIND_SSH: _SleepSignalKind.ValueType  # 2
+    """Bytes on SSH connections."""
+    SLEEP_SIGNAL_KIND_TERMINAL: _SleepSignalKind.ValueType  # 3
+    """Input on a terminal."""
+    SLEEP_SIGNAL_KIND_FORWARD: _SleepSignalKind.ValueType  # 4
+    """Bytes on a forward."""
+    SLEEP_SIGNAL_KIND_HTTP: _SleepSignalKind.ValueType  # 5
+    """Open HTTP streams."""
+    SLEEP_SIGNAL_KIND_CPU: _SleepSignalKind.ValueType  # 6
+    """Use of CPUs."""
+    SLEEP_SIGNAL_KIND_TASK: _SleepSignalKind.ValueType  # 7
+    """Commands that run for the API (ExecSession)."""
+    SLEEP_SIGNAL_KIND_LEASE: _SleepSignalKind.ValueType  # 8
+    """A lease from inside (nv keep)."""
+    SLEEP_SIGNAL_KIND_AGENT: _SleepSignalKind.ValueType  # 9
+    """Its agent reports nothing."""
+
+class SleepSignalKind(_SleepSignalKind, metaclass=_SleepSignalKindEnumTypeWrapper):
+    """SleepSignalKind is a thing that keeps a session awake."""
+
+SLEEP_SIGNAL_KIND_UNSPECIFIED: SleepSignalKind.ValueType  # 0
+"""Never sent."""
+SLEEP_SIGNAL_KIND_START: SleepSignalKind.ValueType  # 1
+"""Its last start or resume."""
+SLEEP_SIGNAL_KIND_SSH: SleepSignalKind.ValueType  # 2
+"""Bytes on SSH connections."""
+SLEEP_SIGNAL_KIND_TERMINAL: SleepSignalKind.ValueType  # 3
+"""Input on a terminal."""
+SLEEP_SIGNAL_KIND_FORWARD: SleepSignalKind.ValueType  # 4
+"""Bytes on a forward."""
+SLEEP_SIGNAL_KIND_HTTP: SleepSignalKind.ValueType  # 5
+"""Open HTTP streams."""
+SLEEP_SIGNAL_KIND_CPU: SleepSignalKind.ValueType  # 6
+"""Use of CPUs."""
+SLEEP_SIGNAL_KIND_TASK: SleepSignalKind.ValueType  # 7
+"""Commands that run for the API (ExecSession)."""
+SLEEP_SIGNAL_KIND_LEASE: SleepSignalKind.ValueType  # 8
+"""A lease from inside (nv keep)."""
+SLEEP_SIGNAL_KIND_AGENT: SleepSignalKind.ValueType  # 9
+"""Its agent reports nothing."""
+Global___SleepSignalKind: _TypeAlias = SleepSignalKind  # noqa: Y015
+
+class _SleepSignalState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SleepSignalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SleepSignalState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SLEEP_SIGNAL_STATE_UNSPECIFIED: _SleepSignalState.ValueType  # 0
+    """Never sent."""
+    SLEEP_SIGNAL_STATE_NONE: _SleepSignalState.ValueType  # 1
+    """It was not seen."""
+    SLEEP_SIGNAL_STATE_IDLE: _SleepSignalState.ValueType  # 2
+    """It was seen, and is not active any more."""
+    SLEEP_SIGNAL_STATE_ACTIVE: _SleepSignalState.ValueType  # 3
+    """It is active."""
+    SLEEP_SIGNAL_STATE_UNKNOWN: _SleepSignalState.ValueType  # 4
+    """Nothing is known of it, which counts as active."""
+
+class SleepSignalState(_SleepSignalState, metaclass=_SleepSignalStateEnumTypeWrapper):
+    """SleepSignalState is what is known of a signal."""
+
+SLEEP_SIGNAL_STATE_UNSPECIFIED: SleepSignalState.ValueType  # 0
+"""Never sent."""
+SLEEP_SIGNAL_STATE_NONE: SleepSignalState.ValueType  # 1
+"""It was not seen."""
+SLEEP_SIGNAL_STATE_IDLE: SleepSignalState.ValueType  # 2
+"""It was seen, and is not active any more."""
+SLEEP_SIGNAL_STATE_ACTIVE: SleepSignalState.ValueType  # 3
+"""It is active."""
+SLEEP_SIGNAL_STATE_UNKNOWN: SleepSignalState.ValueType  # 4
+"""Nothing is known of it, which counts as active."""
+Global___SleepSignalState: _TypeAlias = SleepSignalState  # noqa: Y015
+
+@_typing.final
+class SleepPolicy(_message.Message):
+    """SleepPolicy is when a session is paused and stopped by itself. A login wakes it then, unless wake forbids that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSE_AFTER_FIELD_NUMBER: _builtins.int
+    STOP_AFTER_FIELD_NUMBER: _builtins.int
+    LIFETIME_FIELD_NUMBER: _builtins.int
+    AWAKE_HOURS_FIELD_NUMBER: _builtins.int
+    CPU_FLOOR_FIELD_NUMBER: _builtins.int
+    awake_hours: _builtins.str
+    """Hours at whose end it is stopped, in UTC: "[DAYS ]HH:MM-HH:MM", for example "mon-fri 08:00-18:00"; empty for none."""
+    cpu_floor: _builtins.float
+    """CPUs from which on its use counts as activity, 0.01 to 1024; 0 means 0.05."""
+    @_builtins.property
+    def pause_after(self) -> _duration_pb2.Duration:
+        """Idle time after which it is paused, 30 s to 365 days; 0 s means never; unset means the server's default."""
+
+    @_builtins.property
+    def stop_after(self) -> _duration_pb2.Duration:
+        """Idle time after which it is stopped, paused or not, 30 s to 365 days; 0 s means never; unset means the default."""
+
+    @_builtins.property
+    def lifetime(self) -> _duration_pb2.Duration:
+        """Time after its last start at which it is stopped, idle or not, 1 minute to 365 days; unset means no limit."""
+
+    def __init__(
+        self,
+        *,
+        pause_after: _duration_pb2.Duration | None = ...,
+        stop_after: _duration_pb2.Duration | None = ...,
+        lifetime: _duration_pb2.Duration | None = ...,
+        awake_hours: _builtins.str = ...,
+        cpu_floor: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime", "pause_after", b"pause_after", "stop_after", b"stop_after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awake_hours", b"awake_hours", "cpu_floor", b"cpu_floor", "lifetime", b"lifetime", "pause_after", b"pause_after", "stop_after", b"stop_after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SleepPolicy: _TypeAlias = SleepPolicy  # noqa: Y015
+
+@_typing.final
+class GetSleepPlanRequest(_message.Message):
+    """GetSleepPlanRequest names a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The session, as in GetSessionRequest."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSleepPlanRequest: _TypeAlias = GetSleepPlanRequest  # noqa: Y015
+
+@_typing.final
+class SleepPlan(_message.Message):
+    """SleepPlan is what keeps a session awake, and what happens to it if nothing changes. It is not stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    PAUSE_TIME_FIELD_NUMBER: _builtins.int
+    STOP_TIME_FIELD_NUMBER: _builtins.int
+    STOP_CAUSE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SIGNALS_FIELD_NUMBER: _builtins.int
+    stop_cause: _session_change_pb2.ChangeCause.ValueType
+    """Why it is stopped then."""
+    reason: _builtins.str
+    """Why the idle rules do not stop it, for people; empty if they do."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def pause_time(self) -> _timestamp_pb2.Timestamp:
+        """When the session is paused; unset if it is not, as things are."""
+
+    @_builtins.property
+    def stop_time(self) -> _timestamp_pb2.Timestamp:
+        """When the session is stopped; unset if it is not, as things are."""
+
+    @_builtins.property
+    def signals(self) -> _containers.RepeatedCompositeFieldContainer[Global___SleepSignal]:
+        """Each signal; none while the rules do not apply."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        pause_time: _timestamp_pb2.Timestamp | None = ...,
+        stop_time: _timestamp_pb2.Timestamp | None = ...,
+        stop_cause: _session_change_pb2.ChangeCause.ValueType = ...,
+        reason: _builtins.str = ...,
+        signals: _abc.Iterable[Global___SleepSignal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pause_time", b"pause_time", "stop_time", b"stop_time", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pause_time", b"pause_time", "reason", b"reason", "signals", b"signals", "stop_cause", b"stop_cause", "stop_time", b"stop_time", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SleepPlan: _TypeAlias = SleepPlan  # noqa: Y015
+
+@_typing.final
+class SleepSignal(_message.Message):
+    """SleepSignal is one thing that may keep a session awake."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    kind: Global___SleepSignalKind.ValueType
+    """Which one."""
+    state: Global___SleepSignalState.ValueType
+    """What is known of it."""
+    count: _builtins.float
+    """Open channels, terminals, forwards, streams or commands; or busy CPUs."""
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last seen, if it is idle."""
+
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it alone keeps the session from being stopped; unset if that is not known."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___SleepSignalKind.ValueType = ...,
+        state: Global___SleepSignalState.ValueType = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+        count: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time", "until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind", "last_time", b"last_time", "state", b"state", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SleepSignal: _TypeAlias = SleepSignal  # noqa: Y015

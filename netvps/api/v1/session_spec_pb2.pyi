@@ -117,6 +117,7 @@ class SessionSpec(_message.Message):
     GPU_IDS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_POLICY_FIELD_NUMBER: _builtins.int
     WAKE_FIELD_NUMBER: _builtins.int
+    SLEEP_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
     cpus: _builtins.float
@@ -173,6 +174,10 @@ class SessionSpec(_message.Message):
     def snapshot_policy(self) -> _session_change_pb2.SnapshotPolicy:
         """What its snapshots leave out, and when they are taken by themselves."""
 
+    @_builtins.property
+    def sleep(self) -> _session_sleep_pb2.SleepPolicy:
+        """When it is paused and stopped by itself."""
+
     def __init__(
         self,
         *,
@@ -197,10 +202,11 @@ class SessionSpec(_message.Message):
         gpu_ids: _abc.Iterable[_builtins.str] | None = ...,
         snapshot_policy: _session_change_pb2.SnapshotPolicy | None = ...,
         wake: _session_sleep_pb2.WakePolicy.ValueType = ...,
+        sleep: _session_sleep_pb2.SleepPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sleep", b"sleep", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "disk_bytes", b"disk_bytes", "env", b"env", "gpu_ids", b"gpu_ids", "gpus", b"gpus", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "disk_bytes", b"disk_bytes", "env", b"env", "gpu_ids", b"gpu_ids", "gpus", b"gpus", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "sleep", b"sleep", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -29,6 +30,7 @@ class ControlRequest(_message.Message):
     DIAL_FAILURE_FIELD_NUMBER: _builtins.int
     ACTIVITY_FIELD_NUMBER: _builtins.int
     CONFIG_APPLIED_FIELD_NUMBER: _builtins.int
+    SELF_SERVICE_FIELD_NUMBER: _builtins.int
     config_applied: _builtins.int
     """The config of this generation was applied."""
     @_builtins.property
@@ -41,7 +43,11 @@ class ControlRequest(_message.Message):
 
     @_builtins.property
     def activity(self) -> Global___Activity:
-        """SSH activity in the session; at most every 10 s."""
+        """Activity in the session, when it changes, and every minute; at most every 10 s."""
+
+    @_builtins.property
+    def self_service(self) -> Global___SelfServiceRequest:
+        """A program in the session asks for something; at most 8 at a time without an answer."""
 
     def __init__(
         self,
@@ -50,12 +56,13 @@ class ControlRequest(_message.Message):
         dial_failure: Global___DialFailure | None = ...,
         activity: Global___Activity | None = ...,
         config_applied: _builtins.int = ...,
+        self_service: Global___SelfServiceRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "config_applied", b"config_applied", "dial_failure", b"dial_failure", "hello", b"hello", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "config_applied", b"config_applied", "dial_failure", b"dial_failure", "hello", b"hello", "message", b"message", "self_service", b"self_service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "config_applied", b"config_applied", "dial_failure", b"dial_failure", "hello", b"hello", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "config_applied", b"config_applied", "dial_failure", b"dial_failure", "hello", b"hello", "message", b"message", "self_service", b"self_service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "dial_failure", "activity", "config_applied"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "dial_failure", "activity", "config_applied", "self_service"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -127,20 +134,46 @@ Global___DialFailure: _TypeAlias = DialFailure  # noqa: Y015
 
 @_typing.final
 class Activity(_message.Message):
-    """Activity is the SSH activity in a session."""
+    """Activity is the activity in a session. Times are of the agent's clock, and unset if nothing was seen since its start."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNELS_FIELD_NUMBER: _builtins.int
     TERMINALS_FIELD_NUMBER: _builtins.int
     LAST_BYTE_TIME_FIELD_NUMBER: _builtins.int
+    FORWARDS_FIELD_NUMBER: _builtins.int
+    LAST_INPUT_TIME_FIELD_NUMBER: _builtins.int
+    LAST_FORWARD_TIME_FIELD_NUMBER: _builtins.int
+    CPUS_FIELD_NUMBER: _builtins.int
+    BUSY_TIME_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
     channels: _builtins.int
-    """Open SSH channels."""
+    """Open SSH channels, forwards included."""
     terminals: _builtins.int
     """Number of these with a terminal."""
+    forwards: _builtins.int
+    """Number of channels that are forwards."""
+    cpus: _builtins.float
+    """Busy CPUs, on average over the last minute; unset if the agent cannot read it."""
     @_builtins.property
     def last_byte_time(self) -> _timestamp_pb2.Timestamp:
         """When the last byte was transferred in either direction."""
+
+    @_builtins.property
+    def last_input_time(self) -> _timestamp_pb2.Timestamp:
+        """When a terminal last got input."""
+
+    @_builtins.property
+    def last_forward_time(self) -> _timestamp_pb2.Timestamp:
+        """When a byte was last transferred on a forward."""
+
+    @_builtins.property
+    def busy_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was last at least the cpu_floor of SleepNotice; at the agent's start, nothing is known, which counts."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The agent's clock when it sent this."""
 
     def __init__(
         self,
@@ -148,14 +181,124 @@ class Activity(_message.Message):
         channels: _builtins.int = ...,
         terminals: _builtins.int = ...,
         last_byte_time: _timestamp_pb2.Timestamp | None = ...,
+        forwards: _builtins.int = ...,
+        last_input_time: _timestamp_pb2.Timestamp | None = ...,
+        last_forward_time: _timestamp_pb2.Timestamp | None = ...,
+        cpus: _builtins.float | None = ...,
+        busy_time: _timestamp_pb2.Timestamp | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_byte_time", b"last_byte_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpus", b"_cpus", "busy_time", b"busy_time", "cpus", b"cpus", "last_byte_time", b"last_byte_time", "last_forward_time", b"last_forward_time", "last_input_time", b"last_input_time", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "last_byte_time", b"last_byte_time", "terminals", b"terminals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus", b"_cpus", "busy_time", b"busy_time", "channels", b"channels", "cpus", b"cpus", "forwards", b"forwards", "last_byte_time", b"last_byte_time", "last_forward_time", b"last_forward_time", "last_input_time", b"last_input_time", "terminals", b"terminals", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpus: _TypeAlias = _typing.Literal["cpus"]  # noqa: Y015
+    _WhichOneofArgType__cpus: _TypeAlias = _typing.Literal["_cpus", b"_cpus"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpus) -> _WhichOneofReturnType__cpus | None: ...
+
+Global___Activity: _TypeAlias = Activity  # noqa: Y015
+
+@_typing.final
+class SelfServiceRequest(_message.Message):
+    """SelfServiceRequest is what a program in a session asks for about that session (/.netvps/bin/nv)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
+    SLEEP_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Unique among the requests of this stream."""
+    sleep: _builtins.bool
+    """Stop it now; any login starts it again."""
+    snapshot: _builtins.bool
+    """Take a snapshot."""
+    status: _builtins.bool
+    """Say what keeps it awake, and when it is stopped."""
+    @_builtins.property
+    def keep(self) -> _duration_pb2.Duration:
+        """Keep the session awake for this time, 1 minute to 24 hours; 0 s ends that."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        keep: _duration_pb2.Duration | None = ...,
+        sleep: _builtins.bool = ...,
+        snapshot: _builtins.bool = ...,
+        status: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["keep", b"keep", "request", b"request", "sleep", b"sleep", "snapshot", b"snapshot", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "keep", b"keep", "request", b"request", "sleep", b"sleep", "snapshot", b"snapshot", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["keep", "sleep", "snapshot", "status"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___SelfServiceRequest: _TypeAlias = SelfServiceRequest  # noqa: Y015
+
+@_typing.final
+class SelfServiceResponse(_message.Message):
+    """SelfServiceResponse answers a SelfServiceRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """As in the request."""
+    text: _builtins.str
+    """The answer for people, in lines."""
+    failed: _builtins.bool
+    """Whether it was refused; the text says why."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        failed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "id", b"id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Activity: _TypeAlias = Activity  # noqa: Y015
+Global___SelfServiceResponse: _TypeAlias = SelfServiceResponse  # noqa: Y015
+
+@_typing.final
+class SleepNotice(_message.Message):
+    """SleepNotice is what an agent tells people in its session about its sleep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GREETING_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
+    CPU_FLOOR_FIELD_NUMBER: _builtins.int
+    greeting: _builtins.str
+    """For logins on a terminal, in lines; replaces the earlier one."""
+    warning: _builtins.str
+    """To be written on open terminals now; empty for nothing."""
+    cpu_floor: _builtins.float
+    """CPUs from which on their use counts as activity."""
+    def __init__(
+        self,
+        *,
+        greeting: _builtins.str = ...,
+        warning: _builtins.str = ...,
+        cpu_floor: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_floor", b"cpu_floor", "greeting", b"greeting", "warning", b"warning"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SleepNotice: _TypeAlias = SleepNotice  # noqa: Y015
 
 @_typing.final
 class ControlResponse(_message.Message):
@@ -166,6 +309,8 @@ class ControlResponse(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     DIAL_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    SELF_SERVICE_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     drain: _builtins.bool
     """The gateway is about to stop: open no new streams here, connect again."""
     @_builtins.property
@@ -176,18 +321,28 @@ class ControlResponse(_message.Message):
     def dial(self) -> Global___DialRequest:
         """Open a DialBack stream."""
 
+    @_builtins.property
+    def self_service(self) -> Global___SelfServiceResponse:
+        """The answer to a SelfServiceRequest."""
+
+    @_builtins.property
+    def notice(self) -> Global___SleepNotice:
+        """Something about the session's sleep changed."""
+
     def __init__(
         self,
         *,
         config: Global___AgentConfig | None = ...,
         dial: Global___DialRequest | None = ...,
         drain: _builtins.bool = ...,
+        self_service: Global___SelfServiceResponse | None = ...,
+        notice: Global___SleepNotice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "dial", b"dial", "drain", b"drain", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "dial", b"dial", "drain", b"drain", "message", b"message", "notice", b"notice", "self_service", b"self_service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "dial", b"dial", "drain", b"drain", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "dial", b"dial", "drain", b"drain", "message", b"message", "notice", b"notice", "self_service", b"self_service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["config", "dial", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["config", "dial", "drain", "self_service", "notice"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

@@ -10,7 +10,7 @@ import click
 
 from netvps.cli.server.connect import client, context
 from netvps.cli.session.lifecycle import ask_each, names_argument, timeout_option, until_settled, wait_option
-from netvps.cli.session.spec_options import RESTART, WAKE, options_named
+from netvps.cli.session.spec_options import IDLE, RESTART, WAKE, awake_hours, idle_time, options_named
 from netvps.cli.ui.arguments import SESSION
 from netvps.cli.ui.output import emit, note
 from netvps.cli.ui.parse import DURATION, SIZE, Number, pairs
@@ -118,6 +118,38 @@ def resize(
     help="When its container ends by itself: always, on-failure[:N] or never.",
 )
 @click.option("--wake", type=click.Choice(WAKE), default=None, help="Which logins start it once it is stopped.")
+@click.option(
+    "--idle-pause",
+    type=IDLE,
+    default=None,
+    metavar="TIME",
+    help="Pause it after this time without activity; or never, or default.",
+)
+@click.option(
+    "--idle-stop",
+    type=IDLE,
+    default=None,
+    metavar="TIME",
+    help="Stop it after this time without activity; or never, or default.",
+)
+@click.option(
+    "--lifetime", type=DURATION, default=None, metavar="TIME", help="Stop it this long after each start; 0s ends that."
+)
+@click.option(
+    "--awake",
+    "hours",
+    default=None,
+    metavar="HOURS",
+    help="Stop it when these hours end (UTC), for example 'mon-fri 08:00-18:00'; or always.",
+)
+@click.option(
+    "--idle-cpus",
+    "cpu_floor",
+    type=Number("0.1"),
+    default=None,
+    metavar="N",
+    help="Busy CPUs from which on it counts as active; 0 is the default, 0.05.",
+)
 @click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop.")
 @click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="Set a label; may be repeated.")
 @click.option("--no-label", "dropped", multiple=True, metavar="K", help="Remove a label; may be repeated.")
@@ -193,6 +225,11 @@ def set_(
     restart: tuple[RestartPolicy, int] | None,
     stop_grace: float | None,
     wake: str | None,
+    idle_pause: float | None,
+    idle_stop: float | None,
+    lifetime: float | None,
+    hours: str | None,
+    cpu_floor: float | None,
     labels: tuple[str, ...],
     dropped: tuple[str, ...],
 ) -> None:  # fmt: skip
@@ -201,6 +238,7 @@ def set_(
     \b
     Examples: netvps set dev1 --protect
               netvps set dev1 --restart on-failure:3 -l team=x
+              netvps set dev1 --idle-stop 2h --awake 'mon-fri 08:00-18:00'
     """  # noqa: D301 — Click means the character
     policy, most = restart or (None, None)
     changes = _given(delete_protection=protect, restart_policy=policy, max_restarts=most, stop_grace=stop_grace)
@@ -215,7 +253,11 @@ def set_(
         snapshots.setdefault("daily_at", "")
     if daily_at:
         snapshots.setdefault("every", 0.0)
-    reads = bool(put or dropped or excluded or included or snapshots)
+    sleep = _given(lifetime=lifetime, cpu_floor=cpu_floor)
+    sleep |= {} if hours is None else {"awake_hours": awake_hours(hours)}
+    idle = _given(pause_after=idle_pause, stop_after=idle_stop)
+    sleep |= {field: idle_time(value) for field, value in idle.items()}
+    reads = bool(put or dropped or excluded or included or snapshots or sleep)
     if not (changes or reads):
         raise click.UsageError("nothing is given to change; see `netvps set --help`")
     connection = client()
@@ -223,7 +265,7 @@ def set_(
     def change(name: str) -> Session:
         if not reads:
             return _update(connection, changes, name)
-        now = connection.get_session(name)  # labels and the policy are replaced as a whole
+        now = connection.get_session(name)  # labels and policies are replaced as a whole
         also: dict[str, Any] = {}
         if put or dropped:
             kept = {key: value for key, value in now.spec.labels.items() if key not in dropped}
@@ -234,6 +276,9 @@ def set_(
             left_out = tuple(path for path in paths if path not in included)
             with options_named():
                 also["snapshot_policy"] = replace(before, excluded_paths=left_out, **snapshots)
+        if sleep:
+            with options_named():
+                also["sleep"] = replace(now.spec.sleep, **sleep)
         return _update(connection, changes | also, name, expected_revision=now.revision)
 
     ask_each(change, names, wait=True, settle=list, done=lambda *_: "is changed")

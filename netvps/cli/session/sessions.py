@@ -201,6 +201,19 @@ def _wake_words(spec: SessionSpec) -> str:
     return {"ALWAYS": "any login", "NEVER": "logins as wake+NAME only"}.get(spec.wake, "")
 
 
+def _sleep_words(spec: SessionSpec) -> str:
+    """When it is paused and stopped by itself, where that is not the server's default."""
+    policy = spec.sleep
+    timers = (("paused", policy.pause_after), ("stopped", policy.stop_after))
+    words = [f"{what} after {duration_words(time)} idle" if time else f"never {what} when idle"
+             for what, time in timers if time is not None]  # fmt: skip
+    if policy.lifetime:
+        words.append(f"stopped {duration_words(policy.lifetime)} after each start")
+    if policy.awake_hours:
+        words.append(f"stopped at the end of {policy.awake_hours} UTC")
+    return ", ".join(words)
+
+
 def _gpus(session: Session) -> str:
     """Those that it holds; those that it asks for while it holds none; '' for none."""
     spec = session.spec
@@ -232,6 +245,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("stop grace", duration_words(spec.stop_grace)),
         ("restarts", _restart_words(spec)),
         ("woken by", _wake_words(spec)),
+        ("sleep", _sleep_words(spec)),
         ("protected", "from deletion" if spec.delete_protection else ""),
         ("entrypoint", "runs" if spec.run_entrypoint else ""),
         ("copies", f"of each snapshot on {spec.snapshot_policy.copies} runners" if spec.snapshot_policy.copies else ""),

@@ -37,7 +37,25 @@ class Restart(click.ParamType["tuple[RestartPolicy, int]"]):
         return policies[name], int(limit or 0)
 
 
+class IdleTime(click.ParamType[float]):
+    """A time without activity, never, or default."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds; 0 for never, USUAL for the server's default."""
+        if value in {"default", USUAL}:
+            return USUAL
+        seconds = DURATION.convert(value, param, ctx) if value != "never" else 0.0
+        if value != "never" and not seconds:
+            self.fail(f"{value!r} is no time without activity: give for example 2h, or never", param, ctx)
+        return seconds
+
+
+USUAL: Final = -1.0
+"""An idle time of the server's."""
 RESTART: Final = Restart()
+IDLE: Final = IdleTime()
 WAKE: Final = ("default", "always", "never")
 _OPTIONS: Final = (
     click.option("--image", default="", metavar="IMAGE",
@@ -64,6 +82,16 @@ _OPTIONS: Final = (
                  help="When its container ends by itself: always, on-failure[:N] or never."),
     click.option("--wake", type=click.Choice(WAKE), default="default", show_default=True,
                  help="Which logins start it once it is stopped; by default those with a terminal."),
+    click.option("--idle-pause", type=IDLE, default="default", show_default=True, metavar="TIME",
+                 help="Pause it after this time without activity, for example 30m; or never."),
+    click.option("--idle-stop", type=IDLE, default="default", show_default=True, metavar="TIME",
+                 help="Stop it after this time without activity, for example 2h; or never."),
+    click.option("--lifetime", type=DURATION, default=0.0, metavar="TIME",
+                 help="Stop it this long after each start, for example 12h."),
+    click.option("--awake", default="always", show_default=True, metavar="HOURS",
+                 help="Stop it when these hours end (UTC), for example 'mon-fri 08:00-18:00'."),
+    click.option("--idle-cpus", type=Number("0.1"), default=0.0, metavar="N",
+                 help="Busy CPUs from which on it counts as active; 0.05 by default."),
     click.option("--exclude", "excluded", multiple=True, metavar="PATH",
                  help="Leave what is below this folder out of snapshots; may be repeated."),
     click.option("--snapshot-every", "every", type=DURATION, default=0.0, metavar="TIME",
@@ -105,6 +133,16 @@ _FIELDS: Final = {
     "snapshot_keep": "--stop-keep",
     "wake": "--wake",
     "snapshot_max_age": "--stop-max-age",
+    "sleep.pause_after": "--idle-pause",
+    "sleep.stop_after": "--idle-stop",
+    "sleep.lifetime": "--lifetime",
+    "sleep.awake_hours": "--awake",
+    "sleep.cpu_floor": "--idle-cpus",
+    "pause_after": "--idle-pause",
+    "stop_after": "--idle-stop",
+    "lifetime": "--lifetime",
+    "awake_hours": "--awake",
+    "cpu_floor": "--idle-cpus",
     "snapshot_policy.copies": "--copies",
     "snapshot_policy.excluded_paths": "--exclude",
     "snapshot_policy.every": "--snapshot-every",
@@ -135,7 +173,7 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def spec_of(options: Mapping[str, Any]) -> SessionSpec:
     """The spec of the options; the rules are the spec's own. Raises InvalidInput with all violations."""
     from netvps.domain.session.spec import Network, SessionSpec
-    from netvps.domain.sleep.policy import WakePolicy
+    from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
     from netvps.domain.snapshot.policy import SnapshotPolicy
 
     given = {name: options[name] for name in ("pids", "stop_grace") if options[name] is not None}
@@ -158,6 +196,13 @@ def spec_of(options: Mapping[str, Any]) -> SessionSpec:
             restart_policy=options["restart"][0],
             max_restarts=options["restart"][1],
             wake=WakePolicy(options["wake"].upper()),
+            sleep=SleepPolicy(
+                idle_time(options["idle_pause"]),
+                idle_time(options["idle_stop"]),
+                options["lifetime"],
+                awake_hours(options["awake"]),
+                options["idle_cpus"],
+            ),
             snapshot_keep=options["stop_keep"],
             snapshot_max_age=options["stop_max_age"],
             snapshot_policy=SnapshotPolicy(
@@ -170,6 +215,16 @@ def spec_of(options: Mapping[str, Any]) -> SessionSpec:
             ),
             **given,
         )
+
+
+def idle_time(value: float) -> float | None:
+    """An idle time as the policy has it: None is the server's default."""
+    return None if value == USUAL else value
+
+
+def awake_hours(text: str) -> str:
+    """Awake hours as the policy has them: '' for always."""
+    return "" if text == "always" else text
 
 
 @contextmanager

@@ -93,6 +93,8 @@ def new_session(uid: str, name: SessionName, spec: SessionSpec, now: datetime, b
         update_time=now,
         message="waiting for a runner",
         desired_by=by,
+        desired_time=now,
+        run_time=now,
     )
 
 
@@ -107,9 +109,13 @@ def set_desired(session: Session, desired: DesiredState, now: datetime, by: Auth
     session = _not_resumed(session, desired)
     if session.desired is desired and not _failed(session):
         return session
-    wanted = replace(session, desired=desired, generation=session.generation + 1, update_time=now, desired_by=by)
+    generation, resumed = session.generation + 1, session.desired is DesiredState.PAUSED
+    wanted = replace(session, desired=desired, generation=generation, update_time=now, desired_by=by, desired_time=now)
     if desired in {DesiredState.STOPPED, DesiredState.DELETED}:
-        wanted = replace(wanted, stopped_by=by)
+        wanted = replace(wanted, stopped_by=by, kept_until=None)
+    if desired is DesiredState.RUNNING and not resumed:
+        undone = 0 if by.cause is ChangeCause.PERSON else session.robot_wakes
+        wanted = replace(wanted, run_time=now, robot_wakes=undone)
     return wanted if session.runner else _settle_unplaced(wanted)
 
 
@@ -226,7 +232,7 @@ def observe(session: Session, report: SessionReport, now: datetime) -> Session:
         last_exit=_last_exit(session, report),
     )
     if report.reason == ENDED and report.generation == session.generation:
-        seen = _ended(seen)
+        seen = _ended(seen, now)
     seen = _without_gpus(seen)
     return session if seen == session else replace(seen, update_time=now)
 
@@ -313,7 +319,7 @@ def _until_pausable(session: Session) -> str:
     return "wait until it is RUNNING"
 
 
-def _ended(session: Session) -> Session:
+def _ended(session: Session, now: datetime) -> Session:
     """The session after its container ended by itself and is not started again: as if its owner had stopped it."""
     return replace(
         session,
@@ -321,6 +327,8 @@ def _ended(session: Session) -> Session:
         generation=session.generation + 1,
         observed_generation=session.generation + 1,
         desired_by=Author(cause=ChangeCause.ENDED),
+        desired_time=now,
+        kept_until=None,
     )
 
 

@@ -155,6 +155,14 @@ class Session:
     """The limits to go back to if the runner refuses those of the spec; None if they are applied."""
     move: Move | None = None
     """The latest move to another runner."""
+    desired_time: datetime | None = None
+    """When `desired` last changed; None: before this was recorded."""
+    run_time: datetime | None = None
+    """When it was last asked to run, other than by a resume; None: before this was recorded."""
+    kept_until: datetime | None = None
+    """End of a lease from inside (nv keep), until when the idle rules do not stop it."""
+    robot_wakes: int = 0
+    """Stops by a person in a row that a login without a terminal undid within minutes (domain.sleep.waking)."""
 
     @property
     def key(self) -> str:

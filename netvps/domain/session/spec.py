@@ -13,7 +13,7 @@ from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.checks import Checks, check_labels, shown
 from netvps.domain.runner.gpu import GPU_ID, MAX_GPUS
 from netvps.domain.session.limits import Limits
-from netvps.domain.sleep.policy import WakePolicy
+from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
 from netvps.domain.snapshot.policy import SnapshotPolicy
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -38,6 +38,7 @@ UPDATABLE: Final = frozenset(
         "disk_bytes",
         "memory_bytes",
         "pids",
+        "sleep",
         "stop_grace",
         "labels",
         "delete_protection",
@@ -106,6 +107,8 @@ class SessionSpec:
     snapshot_policy: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     wake: WakePolicy = WakePolicy.DEFAULT
     """Which logins start it once it is stopped."""
+    sleep: SleepPolicy = field(default_factory=SleepPolicy)
+    """When it is paused and stopped by itself."""
 
     def __post_init__(self) -> None:
         checks = Checks()

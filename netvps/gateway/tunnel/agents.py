@@ -5,9 +5,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from netvps.domain.tunnel import AgentConfig, DialFailure, DialRequest, DialTarget, Drain, ToAgent
+from netvps.domain.tunnel import (
+    AgentConfig,
+    DialFailure,
+    DialRequest,
+    DialTarget,
+    Drain,
+    SelfServiceAnswer,
+    SleepNotice,
+    ToAgent,
+)
 from netvps.errors import Exhausted, Unavailable
 
 if TYPE_CHECKING:
@@ -30,7 +40,10 @@ class ControlEnded(Unavailable):
 
 
 class Agent:
-    """One control stream of an agent. Its outgoing messages are bounded: the latest config, and 256 dials."""
+    """One control stream of an agent.
+
+    Its outgoing messages are bounded: the latest config and notice, 256 dials, and answers to what it asked for.
+    """
 
     def __init__(self, hello: AgentHello) -> None:
         self.hello = hello
@@ -40,6 +53,10 @@ class Agent:
         self._config: AgentConfig | None = None
         self._configured = False
         self._drain = False
+        self._notice: SleepNotice | None = None
+        self._answers: deque[SelfServiceAnswer] = deque()
+        self.asked = 0
+        """Number of its requests (SelfService) that are not answered yet."""
         self._ended = False
         self._error: BaseException | None = None
         self._wake = asyncio.Event()
@@ -47,6 +64,17 @@ class Agent:
     def configure(self, config: AgentConfig) -> None:
         """Sets the config to send; replaces one that was not sent yet."""
         self._config = config
+        self._wake.set()
+
+    def inform(self, notice: SleepNotice) -> None:
+        """Sends a notice; replaces one that was not sent yet, except for its warning."""
+        waiting = self._notice.warning if self._notice else ""
+        self._notice = notice if notice.warning else replace(notice, warning=waiting)
+        self._wake.set()
+
+    def reply(self, answer: SelfServiceAnswer) -> None:
+        """Answers a request of the agent."""
+        self._answers.append(answer)
         self._wake.set()
 
     def drain(self) -> None:
@@ -82,6 +110,11 @@ class Agent:
                 yield config
             elif self._requests and self._configured:
                 yield self._requests.popleft()
+            elif self._answers:
+                yield self._answers.popleft()
+            elif self._notice is not None:
+                notice, self._notice = self._notice, None
+                yield notice
             elif self._drain:
                 self._drain = False
                 yield Drain()

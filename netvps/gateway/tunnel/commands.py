@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -54,6 +55,11 @@ class Commands:
         self._dialer = dialer
         self._upstream = upstream
         self._waker = waker
+        self._running: Counter[str] = Counter()
+
+    def running(self, session_uid: str) -> int:
+        """Number of commands that run in a session."""
+        return self._running[session_uid]
 
     async def run(
         self, session: Session, start: ExecStart, incoming: AsyncIterator[ToCommand], *, user: str = ""
@@ -76,6 +82,7 @@ class Commands:
         connection = await self._upstream.reach(dial, grant, _Connection)
         bound = log.bind(session=session.uid, user=grant.user)
         bound.info("exec", program=start.argv[0], unix_user=start.user)
+        self._running[session.uid] += 1
         try:
             async with Tasks() as tasks:
                 process = await _start(connection, start)
@@ -87,6 +94,9 @@ class Commands:
             bound.info("exec end", code=ended.code)
             yield ended
         finally:
+            self._running[session.uid] -= 1
+            if not self._running[session.uid]:
+                del self._running[session.uid]
             connection.abort()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from netvps.domain.tunnel import Activity, ConfigApplied, DialFailure, Reset
+from netvps.domain.tunnel import Activity, ConfigApplied, DialFailure, Reset, SelfService, SelfServiceAnswer
 from netvps.errors import NetvpsError, Unavailable, WrongState
 from netvps.gateway.tunnel.agents import Agent, ControlEnded
 from netvps.gateway.tunnel.dial_stream import DialStream
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
     from netvps.domain.access.identity import SessionIdentity
-    from netvps.domain.tunnel import AgentHello, DialTarget, Frame, FromAgent, ToAgent
-    from netvps.gateway.ports import Configs
+    from netvps.domain.tunnel import AgentHello, DialTarget, Frame, FromAgent, SleepNotice, ToAgent
+    from netvps.gateway.ports import AgentReports, Configs
     from netvps.gateway.tunnel.agents import Answer
     from netvps.gateway.tunnel.front import DirectConnection
 
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 MESSAGES_AT_ONCE, MESSAGES_A_SECOND = 512, 50
 """Rate limit of messages from one agent's control stream: it answers at most 256 dials, and reports every 10 s."""
+MAX_ASKED = 8
+"""Maximum requests of one agent (SelfService) without an answer; a further one is refused."""
 CONNECT_TIMEOUT = 15.0
 """Seconds that `open` waits for an agent: a session that just started is RUNNING before its agent connects."""
 
@@ -38,8 +40,9 @@ class Tunnels:
     (contextlib.aclosing), also when cancelled.
     """
 
-    def __init__(self, authorizer: Configs) -> None:
+    def __init__(self, authorizer: Configs, reports: AgentReports) -> None:
         self._authorizer = authorizer
+        self._reports = reports
         self._agents: dict[str, Agent] = {}
         self._arrived = asyncio.Condition()
         self._tasks = Tasks()
@@ -77,6 +80,13 @@ class Tunnels:
         """Calls `listener` with a session's uid whenever its agent is sent a new config."""
         self._listeners.append(listener)
 
+    def inform(self, session_uid: str, notice: SleepNotice) -> bool:
+        """Sends a notice to a session's agent; returns whether that is connected here."""
+        agent = self._agents.get(session_uid)
+        if agent is not None:
+            agent.inform(notice)
+        return agent is not None
+
     def drain(self) -> None:
         """Asks all agents to reconnect elsewhere, and accepts no new ones. Open streams continue."""
         self._draining = True
@@ -109,6 +119,7 @@ class Tunnels:
                 task.cancel()
             if self._agents.get(hello.session_uid) is agent:
                 del self._agents[hello.session_uid]
+                self._reports.disconnected(hello.session_uid)
             bound.info("agent disconnected")
 
     async def dial_back(
@@ -187,6 +198,7 @@ class Tunnels:
             if old is not None:
                 self._replace(old, agent)
             self._agents[uid] = agent
+            self._reports.connected(uid)
             self._arrived.notify_all()
 
     def _replace(self, old: Agent, new: Agent) -> None:
@@ -224,11 +236,35 @@ class Tunnels:
                     case ConfigApplied(generation):
                         log.debug("config applied", session=agent.hello.session_uid, generation=generation)
                     case Activity():
-                        log.debug("activity", session=agent.hello.session_uid, channels=message.channels)
+                        self._received(agent, message)
+                    case SelfService():
+                        self._serve(agent, message)
         except NetvpsError as error:  # a malformed message
             agent.end(error)
         finally:
             agent.end()
+
+    def _received(self, agent: Agent, activity: Activity) -> None:
+        if self._agents.get(agent.hello.session_uid) is agent:  # not replaced by a newer stream
+            self._reports.report(agent.hello.session_uid, activity)
+
+    def _serve(self, agent: Agent, request: SelfService) -> None:
+        if agent.asked >= MAX_ASKED:
+            agent.reply(SelfServiceAnswer(request.id, "too many requests at once: try again", failed=True))
+            return
+        agent.asked += 1
+        self._tasks.start(self._answer(agent, request), name=f"request from inside {agent.hello.session_uid}")
+
+    async def _answer(self, agent: Agent, request: SelfService) -> None:
+        answer = SelfServiceAnswer(request.id, "an internal error: see the server's log", failed=True)
+        try:
+            text = await self._reports.serve(agent.hello.session_uid, agent.hello.epoch, request)
+            answer = SelfServiceAnswer(request.id, text)
+        except NetvpsError as error:
+            answer = SelfServiceAnswer(request.id, error.message, failed=True)
+        finally:
+            agent.asked -= 1
+            agent.reply(answer)
 
 
 async def _receive(stream: DialStream, incoming: AsyncIterator[Frame]) -> None:

@@ -20,6 +20,7 @@ from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Runner
 from netvps.domain.server import ServerInfo
+from netvps.domain.sleep.policy import SleepDefaults
 from netvps.errors import NetvpsError
 from netvps.gateway.http.monitoring import HttpGateway
 from netvps.gateway.ssh.agent_login import AgentLogin
@@ -63,6 +64,8 @@ from netvps.services.sessions.assignments import follow
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.services.sleep.rules import IdleRules
+from netvps.services.sleep.self_service import SelfServices
 from netvps.services.snapshots.clones import Clones
 from netvps.services.snapshots.files import SnapshotFiles
 from netvps.services.snapshots.schedule import SnapshotSchedule
@@ -179,7 +182,10 @@ class _Parts:
         terminal_ui = settings.terminal_ui and find_spec("netvps_tui") is not None
         logins = Logins(self.store, clock.now, self.ca, self.feed)
         ui_tokens = UiTokens()
-        tunnels = await stack.enter_async_context(Tunnels(logins))
+        rules = IdleRules(self.store, clock.now, SleepDefaults(settings.idle_pause, settings.idle_stop))
+        snapshots = Snapshots(self.store, clock.now, clock.new_uid, self._limits(), self.copies)
+        inside = SelfServices(self.store, clock.now, rules, snapshots)
+        tunnels = await stack.enter_async_context(Tunnels(logins, inside))
         dialer = await stack.enter_async_context(Dialer(tunnels, self._locate))
         upstream = AgentLogin(logins, self.ca.ssh_host_ca)
         welcome = Welcome(
@@ -198,7 +204,9 @@ class _Parts:
         worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
-        services = await self._services(tunnels, Commands(dialer, upstream, logins), ui_tokens)
+        commands = Commands(dialer, upstream, logins)
+        rules.running_commands = commands.running
+        services = await self._services(tunnels, commands, ui_tokens, rules, snapshots)
         own = self.ca.server_certificate(self.names)
         certificate = Certificate(own.certificate, own.key, self.ca.certificate)
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
@@ -210,6 +218,8 @@ class _Parts:
         worker.browse = partial(_browse, services, api)
         schedule = SnapshotSchedule(self.store, clock.now, clock.new_uid, settings.snapshot_copies)
         await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files, schedule))
+        sleeping = await stack.enter_async_context(Tasks())
+        sleeping.start(rules.run(tunnels.inform), name="idle rules")
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
         stack.enter_context(observe_durations(page.metrics.observe_duration))
         health = ControlPlaneHealth(self.store, services.access, ssh)
@@ -219,13 +229,16 @@ class _Parts:
     async def _locate(self, session_uid: str) -> Route | None:
         return self.location.route_to(session_uid)
 
-    async def _services(self, tunnels: Tunnels, commands: Commands, ui_tokens: UiTokens) -> Services:
+    async def _services(
+        self, tunnels: Tunnels, commands: Commands, ui_tokens: UiTokens, idle_rules: IdleRules, snapshots: Snapshots
+    ) -> Services:
         settings, store, ca = self.settings, self.store, self.ca
         access = Access(store, clock.now, clock.new_uid)
         await access.ensure_admin(user_name())
         return Services(
             sessions=Sessions(store, clock.now, clock.new_uid, settings.default_image, self.progress.shown),
-            snapshots=Snapshots(store, clock.now, clock.new_uid, self._limits(), self.copies),
+            snapshots=snapshots,
+            idle_rules=idle_rules,
             copies=self.copies,
             moves=self.moves,
             images=Images(store, self.default_images),

@@ -10,7 +10,7 @@ _PACKAGE: Final = "netvps.api.v1"
 READS: Final = {
     "AuditService": ("ListAuditRecords",),
     "ServerService": ("GetServerInfo",),
-    "SessionService": ("GetSession", "ListSessions", "WatchSessions", "ReadSessionLogs"),
+    "SessionService": ("GetSession", "ListSessions", "GetSleepPlan", "WatchSessions", "ReadSessionLogs"),
     "SnapshotService": ("GetSnapshot", "ListSnapshots", "WatchSnapshots", "DiffSession"),
     "MoveService": ("ListMoves",),
     "ImageService": ("GetImage", "ListImages", "GetDefaultImage"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from typing import TYPE_CHECKING, Final
 
 from netvps.api.v1 import tunnel_pb2 as pb
 from netvps.domain.tunnel import (
@@ -21,6 +22,10 @@ from netvps.domain.tunnel import (
     Frame,
     FromAgent,
     Reset,
+    SelfService,
+    SelfServiceAnswer,
+    SelfServiceKind,
+    SleepNotice,
     SshTarget,
     TcpTarget,
     ToAgent,
@@ -28,7 +33,10 @@ from netvps.domain.tunnel import (
 )
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.texts import sentence, word
-from netvps.rpc.convert.times import optional_time_from_proto
+from netvps.rpc.convert.times import duration_from_proto, optional_time_from_proto
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _HOST_KEY_MAX: Final = 16 * 1024
 _REASON_MAX: Final = 500
@@ -48,18 +56,53 @@ def hello_from_proto(message: pb.ControlRequest) -> AgentHello:
     )
 
 
-def from_agent_from_proto(message: pb.ControlRequest) -> FromAgent:
-    """Parses a message of an agent after the first. Raises InvalidInput."""
+def from_agent_from_proto(message: pb.ControlRequest, now: datetime) -> FromAgent:
+    """Parses a message of an agent after the first, received now. Raises InvalidInput."""
     match message.WhichOneof("message"):
         case "dial_failure":
             failure = message.dial_failure
             return DialFailure(word(failure.dial_id, "dial_failure.dial_id"), sentence(failure.reason, _REASON_MAX))
         case "activity":
-            seen = message.activity
-            return Activity(seen.channels, seen.terminals, optional_time_from_proto(seen, "last_byte_time"))
+            return _activity_from_proto(message.activity, now)
         case "config_applied":
             return ConfigApplied(message.config_applied)
-    raise InvalidInput.of("message", "only dial_failure, activity and config_applied may follow hello")
+        case "self_service":
+            return _self_service_from_proto(message.self_service)
+    raise InvalidInput.of("message", "only dial_failure, activity, config_applied and self_service may follow hello")
+
+
+def _activity_from_proto(seen: pb.Activity, now: datetime) -> Activity:
+    """Parses it, with times of this machine's clock, none of them in the future."""
+    ahead = (optional_time_from_proto(seen, "time") or now) - now
+
+    def own(field: str) -> datetime | None:
+        time = optional_time_from_proto(seen, field)
+        try:
+            return min(time - ahead, now) if time else None
+        except OverflowError:
+            raise InvalidInput.of(f"activity.{field}", f"{time} is no time that its clock may have") from None
+
+    cpus = seen.cpus if seen.HasField("cpus") else None
+    if cpus is not None and not (math.isfinite(cpus) and cpus >= 0):
+        raise InvalidInput.of("activity.cpus", f"{cpus} is not a number of CPUs: it must be 0 or more")
+    return Activity(
+        seen.channels,
+        seen.terminals,
+        own("last_byte_time"),
+        seen.forwards,
+        own("last_input_time"),
+        own("last_forward_time"),
+        cpus,
+        own("busy_time"),
+    )
+
+
+def _self_service_from_proto(message: pb.SelfServiceRequest) -> SelfService:
+    kind = message.WhichOneof("request")
+    if kind is None:
+        raise InvalidInput.of("self_service", "nothing is asked for: set keep, sleep, snapshot or status")
+    seconds = duration_from_proto(message.keep) if kind == "keep" else 0.0
+    return SelfService(word(message.id, "self_service.id"), SelfServiceKind(kind.upper()), seconds)
 
 
 def to_agent_to_proto(message: ToAgent) -> pb.ControlResponse:
@@ -81,6 +124,11 @@ def to_agent_to_proto(message: ToAgent) -> pb.ControlResponse:
             )
         case Drain():
             return pb.ControlResponse(drain=True)
+        case SelfServiceAnswer(id, text, failed):
+            return pb.ControlResponse(self_service=pb.SelfServiceResponse(id=id, text=text, failed=failed))
+        case SleepNotice(greeting, warning, cpu_floor):
+            notice = pb.SleepNotice(greeting=greeting, warning=warning, cpu_floor=cpu_floor)
+            return pb.ControlResponse(notice=notice)
 
 
 def open_from_proto(message: pb.DialBackRequest) -> str:

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from netvps.services.runners.runners import Runners
     from netvps.services.sessions.sessions import Sessions
     from netvps.services.sessions.watch import Watch
+    from netvps.services.sleep.rules import IdleRules
     from netvps.services.snapshots.clones import Clones
     from netvps.services.snapshots.files import SnapshotFiles
     from netvps.services.snapshots.snapshots import Snapshots
@@ -107,6 +108,7 @@ class Services:
     """Everything the listeners serve."""
 
     sessions: Sessions
+    idle_rules: IdleRules
     snapshots: Snapshots
     clones: Clones
     snapshot_files: SnapshotFiles
@@ -283,7 +285,7 @@ class ApiServer:
 
     def _for_people(self) -> dict[str, Registration]:
         given = self._services
-        sessions = SessionServicer(given.sessions, given.watch, self._logs, given.commands)
+        sessions = SessionServicer(given.sessions, given.idle_rules, given.watch, self._logs, given.commands)
         snapshots = SnapshotServicer(given.snapshots, given.clones, given.watch, given.snapshot_files, self.files)
         enroll = EnrollmentServicer(given.joining, given.certificates, self._certificate.ca)
         return {

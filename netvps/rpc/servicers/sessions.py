@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.api.v1 import session_pb2 as pb
+from netvps.api.v1 import session_sleep_pb2 as sleep_pb
 from netvps.api.v1.session_pb2_grpc import SessionServiceServicer
 from netvps.domain.session.session import SessionState
 from netvps.errors import InvalidInput, Unavailable, WrongState
@@ -23,6 +24,7 @@ from netvps.rpc.convert.session.requests import (
     update_from_proto,
 )
 from netvps.rpc.convert.session.sessions import listed_to_proto, session_to_proto
+from netvps.rpc.convert.session.sleep import plan_to_proto
 from netvps.rpc.server import identity
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from netvps.services.ports import SessionLogs
     from netvps.services.sessions.sessions import Sessions
     from netvps.services.sessions.watch import Watch
+    from netvps.services.sleep.rules import IdleRules
 
 _listed_to_proto = Remembered(listed_to_proto, 4096)
 _event_to_proto = Remembered(event_to_proto, 256)
@@ -44,8 +47,11 @@ _event_to_proto = Remembered(event_to_proto, 256)
 class SessionServicer(SessionServiceServicer):
     """Raises the errors of the services."""
 
-    def __init__(self, sessions: Sessions, watch: Watch, logs: SessionLogs, commands: Commands) -> None:
+    def __init__(
+        self, sessions: Sessions, idle_rules: IdleRules, watch: Watch, logs: SessionLogs, commands: Commands
+    ) -> None:
         self._sessions = sessions
+        self._idle_rules = idle_rules
         self._watch = watch
         self._logs = logs
         self._commands = commands
@@ -116,6 +122,10 @@ class SessionServicer(SessionServiceServicer):
 
     async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Context) -> pb.Session:
         return await _changed(self._sessions.delete, request)
+
+    async def GetSleepPlan(self, request: sleep_pb.GetSleepPlanRequest, context: Context) -> sleep_pb.SleepPlan:
+        name = names.parse_session_name(request.name)
+        return plan_to_proto(await self._idle_rules.plan(identity.caller(), name))
 
     async def WatchSessions(
         self, request: pb.WatchSessionsRequest, context: Context

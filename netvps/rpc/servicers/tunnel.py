@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from netvps.api.v1 import tunnel_pb2 as pb
@@ -60,7 +61,7 @@ class TunnelServicer(TunnelServiceServicer):
 
 async def _from_agent(messages: AsyncIterator[pb.ControlRequest]) -> AsyncIterator[FromAgent]:
     async for message in messages:
-        yield from_agent_from_proto(message)
+        yield from_agent_from_proto(message, datetime.now(UTC))
 
 
 async def _frames(messages: AsyncIterator[pb.DialBackRequest]) -> AsyncIterator[Frame]:

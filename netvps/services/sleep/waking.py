@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import set_desired
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session
-from netvps.domain.sleep.waking import LoginEffect, effect_of_login, starts
+from netvps.domain.sleep.waking import LoginEffect, effect_of_login, starts, woken_by
 from netvps.errors import NotFound, Unavailable, WrongState
 from netvps.services.sessions.edits import with_runner, write_edited
 
@@ -40,5 +40,6 @@ async def wake_session(store: Store, clock: Clock, session_uid: str, actor: str,
         if session.runner and (runner is None or runner.state is RunnerState.OFFLINE):
             how = "paused" if effect is LoginEffect.RESUME else "stopped"
             raise Unavailable(f"it is {how}, and its runner {session.runner_name} is offline: try when that returns")
-        woken = set_desired(session, DesiredState.RUNNING, now, Author(actor, ChangeCause.LOGIN))
+        counted = woken_by(session, kind, now)
+        woken = set_desired(counted, DesiredState.RUNNING, now, Author(actor, ChangeCause.LOGIN))
         await write_edited(tx, session, await with_runner(tx, session, woken, now, ""), now)

@@ -11,7 +11,7 @@ from netvps import exit_codes
 from netvps.domain.session.event import SessionEvent
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, SessionState
 from netvps.domain.session.spec import RestartPolicy, SessionSpec
-from netvps.domain.sleep.policy import WakePolicy
+from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.errors import AlreadyExists, Changed, Exhausted, WrongState
 from tests.cli.conftest import Run
@@ -160,3 +160,11 @@ def test_a_policy_is_changed_as_of_what_was_read(run: Run, fake: FakeClient) -> 
     bad = run("set", "dev1", "--exclude", "cache")
     assert (bad.code, "'cache' is no absolute path" in bad.err) == (exit_codes.USAGE, True)
     assert bad.err.startswith("netvps: --exclude ")
+
+
+def test_when_it_sleeps_is_changed_as_of_what_was_read(run: Run, fake: FakeClient) -> None:
+    fake.sessions["dev1"] = session("dev1", spec=replace(SPEC, sleep=SleepPolicy(60.0, 0.0, awake_hours="08:00-18:00")))
+    assert run("set", "dev1", "--idle-stop", "2h", "--idle-pause", "default", "--awake", "always").code == 0
+    assert ("update_session", "dev1", {"sleep": SleepPolicy(None, 7200.0)}, 1) in fake.asked
+    bad = run("set", "dev1", "--lifetime", "1s")
+    assert (bad.code, "--lifetime: 1 seconds" in bad.err) == (exit_codes.USAGE, True)

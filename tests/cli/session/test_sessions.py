@@ -10,6 +10,7 @@ import pytest
 
 from netvps import exit_codes
 from netvps.domain.session.session import LastExit, SessionState, SnapshotImage
+from netvps.domain.sleep.policy import SleepPolicy
 from netvps.domain.snapshot.snapshot import Holder, Snapshot, SnapshotCause, SnapshotState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import NOW, FakeClient, session
@@ -133,3 +134,22 @@ def test_a_table_cannot_steer_the_terminal(run: Run, fake: FakeClient) -> None:
         out = run("ls", "-o", form).out + run("show", "db", "-o", form).out
         assert "\x1b" not in out
         assert "\u202e" not in out
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (SleepPolicy(), ""),
+        (SleepPolicy(1800.0, 0.0), "paused after 30m idle, never stopped when idle"),
+        (
+            SleepPolicy(lifetime=43_200.0, awake_hours="08:00-18:00"),
+            "stopped 12h after each start, stopped at the end of 08:00-18:00 UTC",
+        ),
+    ],
+)
+def test_a_session_shows_when_it_sleeps(run: Run, fake: FakeClient, policy: SleepPolicy, words: str) -> None:
+    fake.sessions["dev1"] = replace(fake.sessions["dev1"], spec=replace(fake.sessions["dev1"].spec, sleep=policy))
+    lines = [
+        line.removeprefix("sleep").strip() for line in run("show", "dev1").out.splitlines() if line.startswith("sleep")
+    ]
+    assert lines == ([words] if words else [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,7 +11,7 @@ from netvps.domain.moves.move import Move, MoveStage
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.sleep.policy import WakePolicy
-from netvps.domain.sleep.waking import LoginEffect, LoginKind, effect_of_login, starts
+from netvps.domain.sleep.waking import LoginEffect, LoginKind, effect_of_login, starts, woken_by
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 STOPPED = Session(
@@ -53,6 +53,10 @@ DEFAULT, ALWAYS, NEVER = WakePolicy.DEFAULT, WakePolicy.ALWAYS, WakePolicy.NEVER
         (stopped_by(ChangeCause.UNSPECIFIED), LoginEffect.TERMINAL),
         (stopped_by(ChangeCause.PERSON, ALWAYS), LoginEffect.START),
         (stopped_by(ChangeCause.ENDED, ALWAYS), LoginEffect.START),
+        # Programs undid two stops of a person.
+        (replace(stopped_by(ChangeCause.PERSON, ALWAYS), robot_wakes=1), LoginEffect.START),
+        (replace(stopped_by(ChangeCause.PERSON, ALWAYS), robot_wakes=2), LoginEffect.TERMINAL),
+        (replace(stopped_by(ChangeCause.IDLE, ALWAYS), robot_wakes=2), LoginEffect.START),
         (stopped_by(ChangeCause.IDLE, NEVER), LoginEffect.ASKED),
         (stopped_by(ChangeCause.PERSON, NEVER), LoginEffect.ASKED),
         # It is still being stopped, or its snapshot failed: a start at once is as good as one later.
@@ -95,3 +99,21 @@ def test_an_explicit_stop_holds_and_others_do_not(session: Session, effect: Logi
 )
 def test_which_logins_wake(effect: LoginEffect, kinds: tuple[LoginKind, ...]) -> None:
     assert tuple(kind for kind in LoginKind if starts(effect, kind)) == kinds
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "minutes", "before", "after"),
+    [
+        (ChangeCause.PERSON, LoginKind.PLAIN, 1, 0, 1),
+        (ChangeCause.PERSON, LoginKind.PLAIN, 10, 1, 2),
+        (ChangeCause.PERSON, LoginKind.PLAIN, 11, 1, 0),
+        (ChangeCause.PERSON, LoginKind.TERMINAL, 1, 2, 0),
+        (ChangeCause.PERSON, LoginKind.ASKED, 1, 2, 0),
+        (ChangeCause.IDLE, LoginKind.PLAIN, 1, 1, 1),
+    ],
+)
+def test_stops_that_programs_undo_are_counted(
+    cause: ChangeCause, kind: LoginKind, minutes: int, before: int, after: int
+) -> None:
+    stopped = replace(stopped_by(cause, ALWAYS), robot_wakes=before, desired_time=NOW)
+    assert woken_by(stopped, kind, NOW + timedelta(minutes=minutes)).robot_wakes == after

@@ -76,6 +76,15 @@ def test_the_page_of_ssh(system: System, busybox: str) -> None:
         system.netvps("rm", "--yes", "dev1", check=False)
 
 
+def test_the_page_of_sleep(system: System, busybox: str) -> None:
+    system.netvps("create", "dev1")
+    try:
+        said = [run_printed(system, words_of(line, system, busybox)).stdout for line in run_lines("docs/sleep.md")]
+        assert b"KEEPS IT AWAKE UNTIL" in said[1]
+    finally:
+        system.netvps("rm", "--yes", "dev1", check=False)
+
+
 def test_the_page_of_environments(system: System, busybox: str) -> None:
     """A registry has the image; each command does what the page says of it."""
     if why := lacks_registry():

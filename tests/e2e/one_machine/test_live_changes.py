@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,11 @@ def container(system: System, name: str) -> str:
 
 def state(system: System, name: str) -> str:
     return docker("inspect", "-f", "{{.State.Status}}", container(system, name)).strip()
+
+
+def sleep_plan(system: System, name: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(system.netvps("why-awake", name, "-o", "json").stdout)
+    return found
 
 
 def test_a_pause_keeps_connections_and_a_login_or_an_exec_ends_it(system: System, plain: str) -> None:
@@ -134,3 +140,25 @@ def test_a_session_that_is_not_restarted_is_stopped_when_its_container_ends(syst
     until("it is stopped", lambda: b"SESSION_STATE_STOPPED" in system.netvps("show", plain, "-o", "json").stdout)
     assert "its restart policy is never" in system.netvps("events", plain).stdout.decode()
     assert "killed (exit code 137)" in system.netvps("events", plain).stdout.decode()
+
+
+def test_a_lease_delays_the_stop_which_is_announced_and_any_login_undoes_it(system: System, plain: str) -> None:
+    system.netvps("set", plain, "--idle-stop", "30s")
+    until("its agent reports", lambda: "stopTime" in sleep_plan(system, plain), 60)
+    assert b"kept awake until" in system.ssh(plain, "/.netvps/bin/nv keep 1h").stdout
+    kept = datetime.fromisoformat(sleep_plan(system, plain)["stopTime"])
+    assert kept > datetime.now(kept.tzinfo) + timedelta(minutes=50)
+    with subprocess.Popen(
+        ["ssh", "-tt", *system.ssh_options(plain), "127.0.0.1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as terminal:
+        assert terminal.stdin is not None
+        assert terminal.stdout is not None
+        terminal.stdin.write(b"/.netvps/bin/nv keep 0\n")
+        terminal.stdin.flush()
+        shown = terminal.stdout.read().decode()  # until the session is stopped
+    assert "It stops after 30s without activity. Kept awake until" in shown
+    assert "no lease any more" in shown
+    assert "netvps: this session stops in 1" in shown
+    until("it is stopped", lambda: b"STOPPED" in system.netvps("show", plain, "-o", "json").stdout, 30)
+    assert "stopped by idle" in system.netvps("show", plain).stdout.decode()
+    assert system.ssh(plain, "echo up").stdout == b"up\n"

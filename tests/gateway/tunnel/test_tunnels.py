@@ -16,6 +16,7 @@ from netvps.errors import Exhausted, InvalidInput, NotFound, Unavailable, WrongS
 from netvps.gateway.tunnel.tunnels import Tunnels
 from tests.gateway.conftest import UID, FakeDoorman
 from tests.gateway.fake_agent import FakeAgent, until_none
+from tests.gateway.fake_reports import FakeReports
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def authorizer() -> FakeDoorman:
 
 @pytest.fixture
 async def gateway(authorizer: FakeDoorman) -> AsyncIterator[Tunnels]:
-    async with Tunnels(authorizer) as made:
+    async with Tunnels(authorizer, FakeReports()) as made:
         yield made
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from netvps.api.v1 import tunnel_pb2 as pb
 from netvps.domain.tunnel import (
@@ -20,6 +22,10 @@ from netvps.domain.tunnel import (
     Frame,
     FromAgent,
     Reset,
+    SelfService,
+    SelfServiceAnswer,
+    SelfServiceKind,
+    SleepNotice,
     SshTarget,
     TcpTarget,
     ToAgent,
@@ -55,10 +61,33 @@ def test_frames_come_back_as_they_were(frame: Frame) -> None:
             pb.ControlRequest(activity=pb.Activity(channels=2, last_byte_time=time_to_proto(NOON))),
             Activity(2, 0, NOON),
         ),
+        (
+            # Its clock is an hour ahead; and nothing is in the future.
+            pb.ControlRequest(
+                activity=pb.Activity(
+                    forwards=1,
+                    last_byte_time=time_to_proto(NOON + timedelta(hours=1)),
+                    last_input_time=time_to_proto(NOON),
+                    last_forward_time=time_to_proto(NOON + timedelta(hours=5)),
+                    busy_time=time_to_proto(NOON),
+                    cpus=0.5,
+                    time=time_to_proto(NOON + timedelta(hours=1)),
+                )
+            ),
+            Activity(0, 0, NOON, 1, NOON - timedelta(hours=1), NOON, 0.5, NOON - timedelta(hours=1)),
+        ),
+        (
+            pb.ControlRequest(self_service=pb.SelfServiceRequest(id="7", keep=Duration(seconds=90))),
+            SelfService("7", SelfServiceKind.KEEP, 90.0),
+        ),
+        (
+            pb.ControlRequest(self_service=pb.SelfServiceRequest(id="8", snapshot=True)),
+            SelfService("8", SelfServiceKind.SNAPSHOT),
+        ),
     ],
 )
 def test_what_an_agent_says(message: pb.ControlRequest, read: FromAgent) -> None:
-    assert from_agent_from_proto(message) == read
+    assert from_agent_from_proto(message, NOON) == read
 
 
 @pytest.mark.parametrize(
@@ -83,6 +112,14 @@ def test_what_an_agent_says(message: pb.ControlRequest, read: FromAgent) -> None
             pb.ControlResponse(dial=pb.DialRequest(dial_id="d", target=pb.DialTarget(unix="/s"), origin="o")),
         ),
         (Drain(), pb.ControlResponse(drain=True)),
+        (
+            SelfServiceAnswer("7", "no", failed=True),
+            pb.ControlResponse(self_service=pb.SelfServiceResponse(id="7", text="no", failed=True)),
+        ),
+        (
+            SleepNotice("hello", "soon", 0.1),
+            pb.ControlResponse(notice=pb.SleepNotice(greeting="hello", warning="soon", cpu_floor=0.1)),
+        ),
     ],
 )
 def test_what_an_agent_hears(message: ToAgent, sent: pb.ControlResponse) -> None:
@@ -100,7 +137,7 @@ def test_hello_and_open_come_first_and_once() -> None:
         with pytest.raises(InvalidInput, match="open"):
             open_from_proto(wrong)
     with pytest.raises(InvalidInput):
-        from_agent_from_proto(pb.ControlRequest(hello=hello))
+        from_agent_from_proto(pb.ControlRequest(hello=hello), NOON)
     with pytest.raises(InvalidInput):
         frame_from_proto(pb.DialBackRequest(open="d"))
 
@@ -118,9 +155,27 @@ def test_a_hello_is_short(message: pb.ControlRequest) -> None:
         hello_from_proto(message)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        pb.ControlRequest(self_service=pb.SelfServiceRequest(id="7")),
+        pb.ControlRequest(self_service=pb.SelfServiceRequest(id="x" * 256, sleep=True)),
+        pb.ControlRequest(activity=pb.Activity(cpus=float("nan"))),
+        pb.ControlRequest(activity=pb.Activity(cpus=-1)),
+        pb.ControlRequest(activity=pb.Activity(time=Timestamp(seconds=1 << 60))),
+        pb.ControlRequest(
+            activity=pb.Activity(time=Timestamp(seconds=-62_135_596_800), busy_time=Timestamp(seconds=253_402_300_799))
+        ),
+    ],
+)
+def test_what_no_agent_says_is_refused(message: pb.ControlRequest) -> None:
+    with pytest.raises(InvalidInput):
+        from_agent_from_proto(message, NOON)
+
+
 def test_what_an_agent_gives_as_a_reason_is_cut_and_steers_no_terminal() -> None:
     reason = "no\x1b[2J" + "x" * 300_000
-    failure = from_agent_from_proto(pb.ControlRequest(dial_failure=pb.DialFailure(dial_id="d", reason=reason)))
+    failure = from_agent_from_proto(pb.ControlRequest(dial_failure=pb.DialFailure(dial_id="d", reason=reason)), NOON)
     assert isinstance(failure, DialFailure)
     reset = frame_from_proto(pb.DialBackRequest(reset=reason))
     assert isinstance(reset, Reset)

@@ -41,7 +41,7 @@ from netvps.domain.session.session import (
     SnapshotImage,
 )
 from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
-from netvps.domain.sleep.policy import WakePolicy
+from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
 from netvps.domain.snapshot.copies import CopyOrder, CopyPart, CopyReport, CopyRequest, CopyState
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import (
@@ -98,6 +98,14 @@ specs = st.builds(
     )
     | st.builds(SnapshotPolicy, daily_at=st.sampled_from(["00:00", "23:59"])),
     wake=st.sampled_from(WakePolicy),
+    sleep=st.builds(
+        SleepPolicy,
+        st.sampled_from([None, 0.0, 30.0, 7200.5]),
+        st.sampled_from([None, 0.0, 86_400.0]),
+        st.sampled_from([0.0, 60.0]),
+        st.sampled_from(["", "mon-fri 08:00-18:00"]),
+        st.sampled_from([0.0, 0.5]),
+    ),
 )
 images = st.builds(
     SnapshotImage, text, text, text, text, number, small, runner=labels, generation=number, create_time=times

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
-from netvps.domain.sleep.waking import LoginKind
+from netvps.domain.session.spec import SessionSpec
+from netvps.domain.sleep.policy import WakePolicy
+from netvps.domain.sleep.waking import LoginEffect, LoginKind
 from netvps.errors import NotFound, Unavailable, WrongState
 from tests.fakes.world import ALICE
 
@@ -48,3 +50,22 @@ async def test_a_runner_that_is_offline_and_a_session_that_is_gone_are_explained
     await world.logins.wake("0000000000000", "alice", LoginKind.PLAIN)
     with pytest.raises(NotFound):
         await world.logins.look("0000000000000")
+
+
+async def test_a_program_that_undoes_two_stops_is_refused_until_a_person_starts_it(world: World) -> None:
+    await world.runner()
+    session = await world.session(spec=SessionSpec(wake=WakePolicy.ALWAYS))
+    for _ in range(2):
+        await world.sessions.stop(ALICE, "dev1")
+        await world.reported(session, SessionState.STOPPED)
+        world.clock.advance(minutes=1)
+        await world.logins.wake(session.uid, "alice", LoginKind.PLAIN)
+        await world.reported(session, SessionState.RUNNING)
+    await world.sessions.stop(ALICE, "dev1")
+    await world.reported(session, SessionState.STOPPED)
+    with pytest.raises(WrongState):
+        await world.logins.wake(session.uid, "alice", LoginKind.PLAIN)
+    assert (await world.logins.look(session.uid)).effect is LoginEffect.TERMINAL
+    await world.sessions.start(ALICE, "dev1")
+    await world.sessions.stop(ALICE, "dev1")
+    assert (await world.logins.look(session.uid)).effect is LoginEffect.START

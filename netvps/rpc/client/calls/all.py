@@ -22,6 +22,7 @@ class Calls:
     rename_session = UnaryMethod(sessions.rename_session)
     update_session = UnaryMethod(sessions.update_session)
     delete_session = UnaryMethod(sessions.delete_session)
+    sleep_plan = UnaryMethod(sessions.sleep_plan)
     watch_sessions = StreamMethod(sessions.watch_sessions)
     read_logs = StreamMethod(sessions.read_logs)
 

@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.api.v1 import session_pb2 as pb
+from netvps.api.v1 import session_sleep_pb2 as sleep_pb
 from netvps.rpc.client.calls.call import Pages, Stream, Unary, new_request_id
 from netvps.rpc.convert import names
 from netvps.rpc.convert.session.events import event_from_proto
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from netvps.domain.session.exec import ExecStart, ToCommand
     from netvps.domain.session.session import Session
     from netvps.domain.session.spec import SessionSpec
+    from netvps.domain.sleep.idle import SleepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,14 @@ def update_session(
         expected_revision=expected_revision,
     )
     return Unary("SessionService/UpdateSession", request, pb.Session, session_from_proto)
+
+
+def sleep_plan(name: str) -> Unary[SleepPlan]:
+    """What keeps a session awake, and when it is paused and stopped."""
+    from netvps.rpc.convert.session.sleep import plan_from_proto
+
+    request = sleep_pb.GetSleepPlanRequest(name=names.session_name(name))
+    return Unary("SessionService/GetSleepPlan", request, sleep_pb.SleepPlan, plan_from_proto)
 
 
 def watch_sessions(parent: str = "", from_revision: int = 0, *, timeout: float | None = None) -> Stream[SessionEvent]:

@@ -10,12 +10,17 @@ from netvps.domain.checks import Checks
 from netvps.domain.names import SessionName
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, LastExit, Session, SessionState
 from netvps.domain.session.spec import DEFAULT_GRACE, DEFAULT_PIDS, Network, RestartPolicy, SessionSpec
-from netvps.domain.sleep.policy import WakePolicy
+from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
-from netvps.rpc.convert.session.policies import policy_from_proto, policy_to_proto
+from netvps.rpc.convert.session.policies import (
+    policy_from_proto,
+    policy_to_proto,
+    sleep_policy_from_proto,
+    sleep_policy_to_proto,
+)
 from netvps.rpc.convert.session.snapshots import (
     image_from_proto,
     image_to_proto,
@@ -151,6 +156,7 @@ def _listed_spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:
         ),
         snapshot_policy=policy_to_proto(spec.snapshot_policy),
         wake=WAKE_POLICY.to_proto(spec.wake),
+        sleep=sleep_policy_to_proto(spec.sleep),
     )
 
 
@@ -158,7 +164,7 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
     """Parses a spec. Raises InvalidInput with all violations; fields are named as in the message."""
     checks = Checks()
     network, policy, spec = Network.DEFAULT, RestartPolicy.ALWAYS, SessionSpec()
-    snapshot_policy, wake = SnapshotPolicy(), WakePolicy.DEFAULT
+    snapshot_policy, wake, sleep = SnapshotPolicy(), WakePolicy.DEFAULT, SleepPolicy()
     with checks.nested():
         network = NETWORK.from_proto(message.network, "network", unspecified=Network.DEFAULT)
     with checks.nested():
@@ -167,6 +173,8 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
         snapshot_policy = policy_from_proto(message.snapshot_policy)
     with checks.nested():
         wake = WAKE_POLICY.from_proto(message.wake, "wake", unspecified=WakePolicy.DEFAULT)
+    with checks.nested("sleep"):
+        sleep = sleep_policy_from_proto(message.sleep)
     with checks.nested():
         spec = SessionSpec(
             image=message.image,
@@ -191,6 +199,7 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
             snapshot_max_age=duration_from_proto(message.snapshot_retention.max_age),
             snapshot_policy=snapshot_policy,
             wake=wake,
+            sleep=sleep,
         )
     checks.done()
     return spec

@@ -1,0 +1,183 @@
+"""Pauses and stops sessions by their idle rules, and says what keeps them awake.
+
+Activity is only in memory, as the last report of each agent that is connected to this server: an agent keeps its own
+history, and reports it again to whichever server it connects to. So of several servers, the one that has the agent
+decides about idle times, and each about what is in the store (awake hours, lifetimes, the stop of what is paused); a
+transaction decides again, so that one of them does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from netvps.domain.names import SessionName
+from netvps.domain.runner.runner import PAUSE
+from netvps.domain.session import lifecycle
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
+from netvps.domain.sleep import words
+from netvps.domain.sleep.idle import Facts, SleepAction, decide
+from netvps.domain.sleep.policy import DEFAULT_CPU_FLOOR, SleepDefaults, SleepPolicy
+from netvps.domain.tunnel import SleepNotice
+from netvps.errors import NetvpsError
+from netvps.services.page import read_all
+from netvps.services.sessions.edits import with_runner, write_edited
+from netvps.services.sessions.scope import find_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from netvps.domain.access.accounts import Caller
+    from netvps.domain.sleep.idle import SleepPlan
+    from netvps.domain.tunnel import Activity
+    from netvps.services.ports import Clock, Store
+
+    Inform = Callable[[str, SleepNotice], bool]
+
+LONGEST_PAUSE: Final = 30.0
+"""Seconds between two looks at the sessions, at most: until then a change of a policy has no effect."""
+_SHORTEST_PAUSE: Final = 1.0
+_BELIEVED: Final = timedelta(seconds=150)
+"""How long a report counts: an agent repeats it every minute, and one that is silent may be behind a dead link."""
+_AT_ONCE: Final = 200
+"""Sessions that are decided about before other tasks run."""
+_SILENT: Final = SleepNotice("", cpu_floor=DEFAULT_CPU_FLOOR)
+"""What an agent goes by until it gets a notice."""
+log = structlog.get_logger()
+
+
+class IdleRules:
+    """Takes the reports of agents (gateway.ports.AgentReports); `run` it."""
+
+    def __init__(self, store: Store, clock: Clock, defaults: SleepDefaults) -> None:
+        self._store = store
+        self._clock = clock
+        self._defaults = defaults
+        self._activity: dict[str, tuple[Activity, datetime] | None] = {}
+        """The last report of each connected agent, and when it came, by session."""
+        self._told: dict[str, SleepNotice] = {}
+        self._warned: dict[str, datetime] = {}
+        """The stop that open terminals were warned of, by session."""
+        self._refused: dict[str, str] = {}
+        """What could not be done with a session, which is logged once."""
+        self._due = asyncio.Event()
+        self.running_commands: Callable[[str], int] = lambda _uid: 0
+        """Number of commands that run in a session for the API."""
+
+    def connected(self, session_uid: str) -> None:
+        """An agent connected. It has reported nothing yet, so it counts as active."""
+        self._activity[session_uid] = None
+        self._told.pop(session_uid, None)
+        self._due.set()
+
+    def report(self, session_uid: str, activity: Activity) -> None:
+        """Keeps the last report of an agent."""
+        self._activity[session_uid] = activity, self._clock()
+
+    def disconnected(self, session_uid: str) -> None:
+        """Forgets an agent."""
+        for known in (self._activity, self._told, self._warned):
+            known.pop(session_uid, None)
+
+    async def plan(self, caller: Caller, name: str) -> SleepPlan:
+        """What keeps the session NAME or NAME.OWNER awake, and when it is stopped. Raises NotFound."""
+        full_name = SessionName.parse(name, caller.user)
+        async with self._store.read() as reader:
+            session = await find_session(reader, caller, full_name)
+        return self.plan_of(session)
+
+    def plan_of(self, session: Session) -> SleepPlan:
+        """The plan of a session now."""
+        now, tasks = self._clock(), self.running_commands(session.uid)
+        activity, at = self._activity.get(session.uid) or (None, now)
+        known = activity if now - at <= _BELIEVED else None
+        return decide(Facts(session, self._defaults, known, tasks), now)
+
+    def look_soon(self) -> None:
+        """Looks at the sessions again within a second."""
+        self._due.set()
+
+    async def run(self, inform: Inform) -> None:
+        """Applies the rules until cancelled; `inform` sends a notice to a session's agent, if that is connected."""
+        while True:
+            pause = LONGEST_PAUSE
+            try:
+                pause = await self.apply(inform)
+            except NetvpsError as error:
+                log.warning("cannot apply the idle rules; trying again", error=error.message)
+            await asyncio.sleep(_SHORTEST_PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._due.wait()
+            self._due.clear()
+
+    async def apply(self, inform: Inform) -> float:
+        """Does what is due now, and informs agents; returns the seconds until something is due again."""
+        async with self._store.read() as reader:
+            sessions = await read_all(reader, Session, state=SessionState.RUNNING)
+            sessions += await read_all(reader, Session, state=SessionState.PAUSED)
+        now = self._clock()
+        next_due = now + timedelta(seconds=LONGEST_PAUSE)
+        for index, session in enumerate(sessions):
+            if index % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+            plan = self.plan_of(session) if self._has_rules(session) else None
+            self._inform(session, plan, inform)
+            if plan is None:
+                continue
+            if plan.action is not SleepAction.NONE:
+                await self._carry_out(session)
+            dues = (plan.pause_time, plan.warn_time, plan.stop_time)
+            next_due = min([next_due, *(due for due in dues if due is not None and due > now)])
+        present = {session.uid for session in sessions}
+        self._refused = {uid: why for uid, why in self._refused.items() if uid in present}
+        return (next_due - now).total_seconds()
+
+    def _has_rules(self, session: Session) -> bool:
+        return session.spec.sleep != SleepPolicy() or self._defaults != SleepDefaults()
+
+    def _inform(self, session: Session, plan: SleepPlan | None, inform: Inform) -> None:
+        """Tells the session's agent what is new: the greeting, and the warning before a stop."""
+        uid = session.uid
+        floor = session.spec.sleep.cpu_floor or DEFAULT_CPU_FLOOR
+        notice = SleepNotice(words.greeting(session, self._defaults, self._clock()), cpu_floor=floor)
+        warning = ""
+        if plan and plan.stop_time and plan.warn_time and plan.action is SleepAction.NONE:
+            is_due = plan.warn_time <= plan.time
+            if is_due and self._warned.get(uid) != plan.stop_time:
+                warning = words.warning(plan)
+        if uid not in self._activity or (not warning and self._told.get(uid, _SILENT) == notice):
+            return
+        if inform(uid, replace(notice, warning=warning)):
+            self._told[uid] = notice
+            if warning and plan and plan.stop_time:
+                self._warned[uid] = plan.stop_time
+
+    async def _carry_out(self, seen: Session) -> None:
+        try:
+            async with self._store.write("", "session.desired") as tx:
+                session = await tx.get(Session, seen.uid)
+                if session is None:
+                    return
+                plan, now = self.plan_of(session), self._clock()
+                if plan.action is SleepAction.NONE:
+                    return
+                if plan.action is SleepAction.PAUSE:
+                    after = lifecycle.pause(session, now, Author(cause=ChangeCause.IDLE))
+                    after = await with_runner(tx, session, after, now, PAUSE)
+                else:
+                    author = Author(cause=plan.stop_cause)
+                    after = lifecycle.set_desired(session, DesiredState.STOPPED, now, author)
+                    after = await with_runner(tx, session, after, now, "")
+                await write_edited(tx, session, after, now)
+            log.info("session put to sleep", session=seen.uid, action=plan.action, cause=after.desired_by.cause)
+        except NetvpsError as error:
+            if self._refused.get(seen.uid) != error.message:
+                self._refused[seen.uid] = error.message
+                log.warning("cannot put a session to sleep; trying again", session=seen.uid, error=error.message)
