@@ -91,3 +91,5 @@ async def test_the_images_command_runs_as_the_image_says(lab: Lab, with_command:
         await eventually(ran)
         assert "3072" in await lab.run_in(assignment, "df", "-k", "/dev/shm")
         assert await lab.run_in(assignment, "sh", "-c", "ulimit -Sn; ulimit -Hn") == "1234\n1234\n"
+        for name in ("::1", "localhost", "dev1"):  # its own name, also without a network
+            assert "0% packet loss" in await lab.run_in(assignment, "ping", "-c", "1", name)

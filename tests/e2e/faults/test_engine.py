@@ -171,6 +171,10 @@ def test_every_file_outlives_kills_of_everything_power_cuts_and_a_prune_of_every
     sleeps.start()
     for one in sessions:
         require_files(one)
+    system.netvps("stop", runs.name)
+    engine.docker("system", "prune", "-af", "--volumes")  # at once, before its files are copied
+    runs.start()
+    require_files(runs)
     runs.stop()
     engine.docker("system", "prune", "-af", "--volumes")
     assert engine.docker("volume", "ls", "-q", "--filter", f"label={LABEL_SESSION}={runs.uid}") == ""

@@ -81,10 +81,12 @@ async def test_a_start_starts_the_container_that_was_stopped(lab: Lab) -> None:
     async with lab.runner():
         assignment = await started(lab)
         before = await container_id(lab, assignment)
+        await lab.run_in(assignment, "sh", "-c", "mkdir -p /run/web && echo 17 > /run/web/server.pid")
         await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED)
         await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
         assert await container_id(lab, assignment) == before
         assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
+        assert await lab.run_in(assignment, "sh", "-c", "ls -d /run/web; ls /run/web") == "/run/web\n"
 
 
 @pytest.mark.parametrize("restore_fails", [False, True])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Final
 
 from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
 
 from netvps.adapters.docker.client import Answer
 from netvps.adapters.lxcfs import MOUNT
+from netvps.domain.session.attachment import Net
 from netvps.domain.session.blueprint import DROPPED_CAPABILITIES, Blueprint
 
+_IPV6_LOOPBACK: Final = Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6")
 _NO_LIMIT: Final = 0
 _NANO: Final = 1_000_000_000
 _LOG: Final = {"max-size": "10m", "max-file": "2"}
@@ -18,8 +21,11 @@ _LOG: Final = {"max-size": "10m", "max-file": "2"}
 _BYTES: Final = re.compile(r"\d{1,19}")
 
 
-def host_config(plan: Blueprint) -> dict[str, Any]:
-    """Builds the host configuration. no-new-privileges is not set: sudo and ping must work in a VPS."""
+def host_config(plan: Blueprint, ipv6_loopback: Path = _IPV6_LOOPBACK) -> dict[str, Any]:
+    """Builds the host configuration. no-new-privileges is not set: sudo and ping must work in a VPS.
+
+    `ipv6_loopback` is the kernel's switch for ::1, which is missing where the machine has no IPv6.
+    """
     config: dict[str, Any] = {
         "mounts": [
             *(Mount(bind.target, bind.source, type="bind", read_only=bind.read_only) for bind in plan.binds),
@@ -33,6 +39,11 @@ def host_config(plan: Blueprint) -> dict[str, Any]:
         "restart_policy": {"Name": "no"},  # the runner restarts containers, as it knows why they ended
         "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG),
     }
+    if ipv6_loopback.exists():
+        # Docker switches it off where its networks have no IPv6, and leaves "::1 localhost" in /etc/hosts.
+        config["sysctls"] = {"net.ipv6.conf.lo.disable_ipv6": "0"}
+    if plan.attachment.net is Net.NONE:
+        config["extra_hosts"] = {plan.hostname: "127.0.1.1"}  # as on Debian; on other networks Docker adds the name
     if plan.open_files > _NO_LIMIT:
         config["ulimits"] = [Ulimit(name="nofile", soft=plan.open_files, hard=plan.open_files)]
     if plan.cpus > _NO_LIMIT:

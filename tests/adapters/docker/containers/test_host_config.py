@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import docker
 
@@ -43,6 +44,17 @@ def test_docker_neither_restarts_it_nor_is_its_first_process() -> None:
         ("bind", "/s/agent", "/.netvps/agent", True),
         ("volume", "v", "/data", False),
     ]
+
+
+def test_a_container_without_a_network_knows_its_own_name_and_ipv6_loopback_is_as_the_kernel_has_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "switch").touch()
+    config = host_config(PLAN, tmp_path / "switch")
+    assert config["sysctls"] == {"net.ipv6.conf.lo.disable_ipv6": "0"}
+    assert config["extra_hosts"] == {"h": "127.0.1.1"}
+    networked = host_config(replace(PLAN, attachment=Attachment(Net.ISOLATED, owner="ann")), tmp_path / "missing")
+    assert not {"sysctls", "extra_hosts"} & networked.keys()
 
 
 def test_a_container_without_them_asks_for_no_gpu_and_no_disk_limit() -> None:

@@ -18,7 +18,7 @@ from netvps.adapters.docker.engine import DockerEngine
 from netvps.domain.runner.docker_names import LABEL_SESSION, container_name
 from netvps.domain.session.container import Container, Status
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
-from netvps.domain.session.spec import SessionSpec
+from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
 from netvps.domain.snapshot.snapshot import Restore
 from netvps.runner.session.ends.ending import HOLD, Ending
 from netvps.runner.session.reporter import Reporter
@@ -166,6 +166,22 @@ async def test_a_session_that_is_reported_as_stopped_is_in_no_danger_before_its_
         assert await asyncio.to_thread(prune, lab, assignment)
         await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
         assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
+
+
+@pytest.mark.docker
+async def test_a_session_whose_container_ended_by_itself_says_that_its_files_are_not_copied_yet(lab: Lab) -> None:
+    engine = SlowCopies(lab)
+    spec = SessionSpec(image=lab.image, network=Network.NONE, restart_policy=RestartPolicy.NEVER)
+    assignment = lab.session(spec)
+    lab.link.assign(assignment)
+    async with lab.runner(engine):
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        await asyncio.to_thread(lambda: lab.api.kill(container_name(assignment.session_uid)))
+        stop = replace(assignment, generation=2)  # which the control plane makes of the report of its end
+        pending = await lab.link.reported(stop, SessionState.STOPPED, "snapshot_pending")
+        assert pending.message.endswith("until then only its container has them")
+        engine.go_on.set()
+        await lab.link.reported(stop, SessionState.STOPPED)
 
 
 @pytest.mark.docker
