@@ -12,6 +12,7 @@ engine needs; that is in use there.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv4Address
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 64
 """Addresses that one query asks for."""
+_MANY: Final = 1 << 16
 
 
 class Given(NamedTuple):
@@ -179,6 +181,7 @@ def _batches(addresses: Iterable[str]) -> Iterator[tuple[str, ...]]:
         yield some
 
 
+@lru_cache(_MANY)
 def _number(address: str) -> int:
     return int(IPv4Address(address))
 

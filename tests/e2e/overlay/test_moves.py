@@ -226,10 +226,12 @@ def test_a_session_moves_with_everything(lab: Lab, client: Client) -> None:
     wait(lambda: snapshot(client, "kept").state == "READY", "it is ready, and the session is not paused any more")
     target = next(host for host in lab.hosts if host is not origin)
     key = run(lab, client, "cat /etc/ssh/*.pub /.netvps/*.pub 2>/dev/null; hostname")
+    address = client.get_session(NAME).address
     lab.netvps("move", NAME, "--to", f"box{target.number}")
     assert host_of(lab, client) is target
     assert run(lab, client, LOOK) == before
     assert run(lab, client, "cat /etc/ssh/*.pub /.netvps/*.pub 2>/dev/null; hostname") == key
+    assert client.get_session(NAME).address == address
     moved_to = [f"box{target.number}"]
     wait(lambda: [one.name for one in snapshot(client, "kept").usable] == moved_to, "the old holder is dropped")
     wait(lambda: not origin.docker("ps", "-aq") and not snapshot_files(origin), "nothing is left behind")
@@ -273,7 +275,7 @@ def test_a_directory_without_sessions_holds_copies_and_gives_them_back(lab: Lab,
 
 
 def test_a_session_of_a_lost_machine_goes_on_elsewhere_and_never_twice(lab: Lab, client: Client) -> None:
-    lost = host_of(lab, client)
+    lost, address = host_of(lab, client), client.get_session(NAME).address
     copied(client, "kept", 2)
     run(lab, client, "echo newer > /root/data/newer")
     lost.stop_runner(signal.SIGKILL)
@@ -292,7 +294,7 @@ def test_a_session_of_a_lost_machine_goes_on_elsewhere_and_never_twice(lab: Lab,
         assert lost.docker("ps", "-q") == ""
     wait(lambda: lab.online() == lab.count, "all are back")
     assert containers(lab, client) == [host_of(lab, client).number]
-    assert client.get_session(NAME).epoch == epoch
+    assert (client.get_session(NAME).epoch, client.get_session(NAME).address) == (epoch, address)
     assert lost.docker("ps", "-aq"), "its files are kept"
 
 

@@ -147,13 +147,13 @@ def _patched(entries: Mapping[str, V], old: Mapping[str, V], new: Mapping[str, V
 
 
 def additions(operations: tuple[Operation, ...], actual: KernelState) -> tuple[Operation, ...]:
-    """The operations that neither remove nor overwrite an entry: safe to apply from an outdated netmap."""
+    """The operations that neither remove nor overwrite an entry, here or in caches: safe from an outdated netmap."""
     return tuple(operation for operation in operations if not _replaces(operation, actual))
 
 
 def _replaces(operation: Operation, actual: KernelState) -> bool:
     match operation:
-        case op.DropNeighbour() | op.DropFdb() | op.DropRoute():
+        case op.DropNeighbour() | op.DropFdb() | op.DropRoute() | op.Announce():
             return True
         case op.PutNeighbour(address):
             return address in actual.neighbours

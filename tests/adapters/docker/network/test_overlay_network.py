@@ -133,6 +133,34 @@ async def test_docker_s_resolver_goes_from_those_that_ask_the_runner_and_from_no
         run("docker", "rm", "-f", ours, other)
 
 
+async def test_a_session_that_moved_here_has_its_address_and_its_link_is_known_by_that(
+    network: OverlayNetwork, names: ObjectNames, image: str
+) -> None:
+    await network.ensure(SUBNET, bridge())
+    moved, local = "10.255.244.9", "10.255.240.9"
+    connection = f"name={names.network},ip={local},driver-opt=netvps.address={moved}"
+    session = ("--name", f"netvps-vps-{UID}", "--label", f"netvps.session_id={UID}")
+    container = run("docker", "run", "-d", "--network", connection, *session, image, "sleep", "600").strip()
+
+    def addresses() -> list[str]:
+        pid = run("docker", "inspect", "-f", "{{.State.Pid}}", container).strip()
+        shown = run("nsenter", "-t", pid, "-n", "ip", "-o", "-4", "address", "show", "dev", "eth0")
+        return [line.split()[3] for line in shown.splitlines()]
+
+    try:
+        assert addresses() == [f"{local}/22"]
+        ports = await network.ports()
+        assert (list(ports), addresses()) == ([moved], [f"{moved}/32"])
+        assert await network.ports() == ports
+        assert await OverlayNetwork(network._docker, names).ports() == ports  # a runner that starts again
+        run("docker", "restart", "-t", "0", container)
+        assert addresses() == [f"{local}/22"]
+        assert list(await network.ports()) == [moved]
+        assert addresses() == [f"{moved}/32"]
+    finally:
+        run("docker", "rm", "-f", container)
+
+
 async def test_a_foreign_one_is_left_alone(network: OverlayNetwork, names: ObjectNames) -> None:
     run("docker", "network", "create", "--subnet", OTHER, names.network)
     with pytest.raises(NetworkUnavailable, match="exists and is not managed by netvps: remove it"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netvps.domain.overlay.kernel import operations as op
-from netvps.domain.overlay.kernel.diff import diff
+from netvps.domain.overlay.kernel.diff import additions, diff
 from netvps.domain.overlay.kernel.links import Address, Bridge, Device, KernelState, Route
 from netvps.domain.overlay.kernel.plan import ON_BRIDGE, UNREACHABLE
 from tests.domain.overlay.model import applied, cut_off
@@ -150,6 +150,7 @@ def test_an_address_that_leaves_the_bridge_is_announced_there_once_it_has_its_ro
     assert diff(moved, lost) == (*put, op.Announce(own))
     smaller = replace(way, routes={**moved.routes, f"{own}/32": Route(gateway(1), 1300)})
     assert diff(smaller, moved) == (op.PutRoute(f"{own}/32", Route(gateway(1), 1300)),)
+    assert additions(diff(moved, way), way) == tuple(put)  # an old netmap announces nothing
     assert diff(way, moved) == (op.DropRoute(f"{own}/32"), op.DropRoute(f"{foreign}/32"))
 
 
