@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,10 @@ from netvps_tui.pages.sessions import SessionsPage
 from textual.strip import Strip
 from textual.widgets import Static
 
+from netvps.display.units import minute_words
 from netvps.domain.session.session import SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.sleep.policy import SleepPolicy
 from tests.rpc.site import ROOT
 from tests.tui.conftest import Running, report, started
 
@@ -132,6 +135,16 @@ async def test_what_reads_as_before_is_not_sent_to_the_terminal_again(
         monkeypatch.setattr(detail, "_history", [])
         detail._show()
         assert updated == ["events"]
+
+
+async def test_a_session_shows_when_it_is_stopped_by_itself(site: Site) -> None:
+    spec = SessionSpec(sleep=SleepPolicy(lifetime=3600.0))
+    session = await site.services.sessions.update(ROOT, "api", spec, ["sleep"])
+    assert session.run_time is not None
+    async with started(site) as tui:
+        await tui.until(lambda: tui.current == "api")
+        await tui.press("enter")
+        await tui.shows(f"api  ● RUNNING  stops at {minute_words(session.run_time + timedelta(hours=1))}")
 
 
 @pytest.mark.parametrize("key", ["", "r", "2", "3", "p", "enter"])

@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 
     from netvps.client import Session
     from netvps.domain.metrics import Measurement
+    from netvps.domain.sleep.idle import SleepPlan
 
 _EVENTS = 200
 _AGAIN = 3.0
 """Seconds after a break."""
+_PLAN_AGAIN = 30.0
+"""Seconds between two questions when it sleeps."""
 
 
 def event_line(event: SessionEvent, width: int) -> Content:
@@ -63,6 +66,7 @@ class SessionPage(SessionActions):
         super().__init__()
         self._session = session
         self._history: list[SessionEvent] = []
+        self._plan: SleepPlan | None = None
         self._cpus = Series("cpu", lambda value: f"{value:.2f}")
         self._memory = Series("memory", lambda value: size_words(int(value)))
         self._received = Series("received", lambda value: f"{size_words(int(value))}/s")
@@ -91,6 +95,7 @@ class SessionPage(SessionActions):
         self._show()
         self.run_worker(self._measure(), name="usage", exit_on_error=False)
         self.run_worker(self._read_history(), name="history", exit_on_error=False)
+        self.run_worker(self._read_plan(), name="sleep", exit_on_error=False)
         self.set_interval(5, self._show)
 
     def target(self) -> Session | None:
@@ -149,6 +154,19 @@ class SessionPage(SessionActions):
         ]
         shown.update(Content("\n").join(lines))
 
+    async def _read_plan(self) -> None:
+        """Asks when it is paused and stopped, again and again: its activity changes that."""
+        while not self._gone:
+            try:
+                self._plan = await self.tui.client.sleep_plan(str(self._session.full_name))
+                self._show()
+            except Unauthenticated as error:
+                self.tui.refused(error)
+                return
+            except NetvpsError:  # a break, or a server of an earlier version
+                self._plan = None
+            await asyncio.sleep(_PLAN_AGAIN)
+
     async def _read_history(self) -> None:
         session = self._session
         with suppress(NetvpsError):  # the log may not go that far back; then the history begins now
@@ -170,6 +188,7 @@ class SessionPage(SessionActions):
             (f"{self.called(session)}  ", "bold"),
             (f"{glyph(shown)} {state}", f"bold {RGB[shown.tone]}"),
             (f"  {clean(message)}" if message else "", "$muted"),
+            (self._sleep_words() if state in {"RUNNING", "PAUSED"} else "", "$muted"),
         )
         self._put("#headline", headline)
         facts = [(name, clean(value)) for name, value in self._facts(session) if value]
@@ -184,6 +203,15 @@ class SessionPage(SessionActions):
                 distinct.append(line)
         nothing = Content.styled("none in the server's log", "$faint")
         self._put("#events", Content("\n").join(reversed(distinct)) if distinct else nothing)
+
+    def _sleep_words(self) -> str:
+        """When it is paused and stopped, if nothing changes; '' if it is not."""
+        plan = self._plan
+        if plan is None:
+            return ""
+        times = (("paused", plan.pause_time), ("stops", plan.stop_time))
+        words = ", ".join(f"{what} at {minute_words(time)}" for what, time in times if time is not None)
+        return f"  {words}" if words else ""
 
     def _put(self, selector: str, content: Content) -> None:
         """Shows a text, if it is another one: whatever is drawn again is sent to the terminal."""
