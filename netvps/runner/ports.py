@@ -110,9 +110,14 @@ class Snapshots(Protocol):
         """
 
     async def take_snapshot(
-        self, assignment: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]
+        self,
+        assignment: Assignment,
+        uid: str,
+        container: Container | None,
+        given_up: Callable[[], bool],
+        source: SnapshotSource | None = None,
     ) -> bool:
-        """Takes snapshot `uid` of a container, paused meanwhile if it runs, or of the copy if there is none.
+        """Takes snapshot `uid` of a container, paused meanwhile if it runs; or of the copy, or the same as `source`.
 
         Returns whether it is complete; if not, it was abandoned. Raises Exhausted, and WrongState if it cannot be.
         """

@@ -90,11 +90,21 @@ class SnapshotOrders:
         self._reporter.restore = restore_result(assignment, observed)
         return observed
 
-    def take(self, assignment: Assignment, uid: str, container: Container | None, wake: Wake) -> float | None:
-        """Takes a snapshot in the background. A failure is reported; only an engine that is away or slow raises."""
+    def take(
+        self,
+        assignment: Assignment,
+        uid: str,
+        container: Container | None,
+        wake: Wake,
+        source: SnapshotSource | None = None,
+    ) -> float | None:
+        """Takes a snapshot in the background. A failure is reported; only an engine that is away or slow raises.
+
+        `source` is what a session without files is to be made from.
+        """
 
         async def job(given_up: Callable[[], bool]) -> None:
-            if await self._engine.take_snapshot(assignment, uid, container, given_up):
+            if await self._engine.take_snapshot(assignment, uid, container, given_up, source):
                 log.info("snapshot taken", snapshot=uid)
 
         idle = not self._background.busy

@@ -164,9 +164,16 @@ class DockerEngine:
         await self._containers.rename(name, plan.name)
 
     async def take_snapshot(
-        self, assignment: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]
+        self,
+        assignment: Assignment,
+        uid: str,
+        container: Container | None,
+        given_up: Callable[[], bool],
+        source: SnapshotSource | None = None,
     ) -> bool:
         """Takes a snapshot."""
+        if source is not None and container is None:
+            return await asyncio.to_thread(self._archives.repeat, assignment.session_uid, uid, source)
         excluded = assignment.spec.snapshot_policy.excluded_paths
         return await self._archives.take(assignment.session_uid, uid, container, given_up, excluded=excluded)
 

@@ -77,14 +77,20 @@ def next_step(assignment: Assignment, observed: Observed) -> Step:
     if uid := to_drop(assignment, observed):
         return Drop(uid)
     if restore := due_restore(assignment, observed):
-        return _revert(restore, observed)
+        return _revert(assignment, restore, observed)
     step = _towards_desired(assignment, observed)
     if isinstance(step, Rest) and (uid := to_take(assignment, observed)):
-        return Take(uid, observed.container, step)
+        return Take(uid, observed.container, step, _only_source(assignment, observed))
     return step
 
 
-def _revert(restore: SnapshotRestore, observed: Observed) -> Step:
+def _only_source(assignment: Assignment, observed: Observed) -> SnapshotSource | None:
+    """What a session that has not run here is to be made from: a snapshot of it is the same; None if it has files."""
+    has_files = observed.container or observed.files or observed.last_run or observed.saved or assignment.snapshot
+    return None if has_files else assignment.source
+
+
+def _revert(assignment: Assignment, restore: SnapshotRestore, observed: Observed) -> Step:
     container = observed.container
     match container.status if container else None:
         case Status.REMOVING:
@@ -95,7 +101,8 @@ def _revert(restore: SnapshotRestore, observed: Observed) -> Step:
             return Terminate(container)
         case _:
             if saves_first(restore, observed):
-                return Take(restore.previous, container, Rest(SessionState.PREPARING))
+                preparing = Rest(SessionState.PREPARING)
+                return Take(restore.previous, container, preparing, _only_source(assignment, observed))
             return Revert(restore, container)
 
 

@@ -9,6 +9,7 @@ from netvps.domain.session.container import Container, SavedImage, SourceImage
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import SessionState, SnapshotImage
+from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.domain.snapshot.steps import Clone, Drop, Revert
 
 
@@ -151,6 +152,8 @@ class Take:
     uid: str
     container: Container | None
     meanwhile: Rest
+    source: SnapshotSource | None = None
+    """The snapshot that the session is to be made from, as long as it has no other files."""
 
 
 @dataclass(frozen=True, slots=True)

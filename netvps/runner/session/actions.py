@@ -159,9 +159,9 @@ class SessionActions:
                     kept=kept,
                 )
                 return None
-            case steps.Take(uid, container, meanwhile):
+            case steps.Take(uid, container, meanwhile, source):
                 pause = await self._rest(assignment, meanwhile, wake)
-                taken = self._snapshots.take(assignment, uid, container, wake)
+                taken = self._snapshots.take(assignment, uid, container, wake, source)
                 return pause if taken is None else taken
             case Drop(uid):
                 return await self._snapshots.drop(assignment, uid)

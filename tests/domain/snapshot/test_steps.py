@@ -48,6 +48,18 @@ def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: objec
         (_want(TAKES_TWO), Observed(BOX, failures={"two": FAILED}), RESTS),
         (_want(TAKES_ONE, desired=STOPPED), Observed(BOX), steps.Terminate(BOX)),
         (_want(TAKES_ONE, desired=STOPPED), Observed(), steps.Take("one", None, steps.Rest(SessionState.STOPPED))),
+        # What has not run here yet is what it is to be made from.
+        (
+            _want(TAKES_TWO, desired=STOPPED, source=SOURCE),
+            Observed(),
+            steps.Take("two", None, steps.Rest(SessionState.STOPPED), SOURCE),
+        ),
+        (
+            _want(TAKES_TWO, desired=STOPPED, source=SOURCE, restore=RESTORE),
+            Observed(snapshots={"one": ONE}),
+            steps.Take("two", None, steps.Rest(SessionState.PREPARING), SOURCE),
+        ),
+        (_want(TAKES_ONE, source=SOURCE), Observed(BOX), steps.Take("one", BOX, RESTS)),
         (_want(DROPS_ONE), Observed(BOX, snapshots={"one": ONE}), Drop("one")),
         (_want(DROPS_ONE), Observed(BOX, snapshot_traces=frozenset({"one"})), Drop("one")),
         (_want(DROPS_ONE, desired=DesiredState.DELETED), Observed(BOX, snapshots={"one": ONE}), steps.Erase()),

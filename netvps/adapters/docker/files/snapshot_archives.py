@@ -98,10 +98,20 @@ class SnapshotArchives:
         note = self._copies.note(session_uid)
         if note is None or not keeps(note.run, run):
             return None
+        return self._link(session_uid, uid, note, self._archives.folder / note.archive)
+
+    def repeat(self, session_uid: str, uid: str, source: SnapshotSource) -> bool:
+        """Makes another snapshot one of a session, too, which is to be made from it. Raises ImageNotFound. Blocks."""
+        note = self._required(source.session, source.uid)
+        with own_errors("cannot take the snapshot", ImageExportFailed):
+            self._link(session_uid, uid, replace(note, run=""), self.archive(source.session, source.uid))
+        return True
+
+    def _link(self, session_uid: str, uid: str, note: Note, content: Path) -> SavedSnapshot:
         archive = self.archive(session_uid, uid)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         archive.unlink(missing_ok=True)
-        os.link(self._archives.folder / note.archive, archive)
+        os.link(content, archive)
         own = replace(note, archive=archive.name)
         self._archives.write_note(self._json(session_uid, uid), own, lambda: False)
         return _saved(uid, own)
