@@ -75,8 +75,7 @@ settings.load_profile("netvps")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("netvps")
-    kills = 200 if os.environ.get("NETVPS_FULL") else 30
-    group.addoption("--kills", type=int, default=kills, help=f"how often test_random_kills kills (default: {kills})")
+    group.addoption("--kills", type=int, default=0, help="how often tests of random kills kill (0: as each has it)")
     group.addoption("--changes", type=int, default=300, help="of test_overlay_changes (default: 300)")
     group.addoption("--progress", action="store_true", help="say every 30 s how far the run is and what it still takes")
     group.addoption("--seed", default="", help="what these two did, again; by default something new")

@@ -122,21 +122,30 @@ class Faulty(System):
     def ask(self, kind: Kind, name: str, spec: SessionSpec | None = None) -> None:
         """Asks for something until it is answered; all tries are one request."""
 
-        def once(client: api.Client) -> None:
-            calls = {
-                "stop": client.stop_session,
-                "start": client.start_session,
-                "pause": client.pause_session,
-                "resume": client.resume_session,
-                "delete": client.delete_session,
-            }
+        calls: dict[Kind, Callable[[api.Client], Session]] = {
+            "stop": lambda client: client.stop_session(name),
+            "start": lambda client: client.start_session(name),
+            "pause": lambda client: client.pause_session(name),
+            "resume": lambda client: client.resume_session(name),
+            "delete": lambda client: client.delete_session(name),
+        }
+        self.noted(kind, name, calls[kind] if spec is None else lambda client: client.create_session(name, spec))
+
+    def noted(self, kind: Kind, name: str, call: Callable[[api.Client], Session]) -> str:
+        """As `ask`, by another call that amounts to that; the uid of the session."""
+
+        def once(client: api.Client) -> str:
             with self.history.operation(kind, self.full(name), _asking.request) as noted:
-                noted.uid = (calls[kind](name) if spec is None else client.create_session(name, spec)).uid
+                noted.uid = call(client).uid
+            return noted.uid
 
-        self.answered(once)
+        return self.answered(once)
 
-    def answered(self, call: Callable[[api.Client], T]) -> T:
-        """What a call answers, made again until its outcome is known; all are one request."""
+    def answered(self, call: Callable[[api.Client], T], patience: float = 0.0) -> T:
+        """What a call answers, made again until its outcome is known; all are one request.
+
+        With `patience`, raises the error after that many seconds; else it has to be known soon after the last death.
+        """
         _asking.request = unique("r")
         began = FAIR.now()
         try:
@@ -145,6 +154,8 @@ class Faulty(System):
                     with self.connect() as client:
                         return call(client)
                 except UNCLEAR as error:
+                    if patience and FAIR.now() > began + patience:
+                        raise
                     due = max(began, self.disturbed) + CONVERGES
                     assert FAIR.now() < due, f"not answered: {error}"
                     time.sleep(0.2)
@@ -195,12 +206,16 @@ class Faulty(System):
             except NetvpsError:
                 return False
             found.append(session)
-            return settled(session)
+            return self.rests(session)
 
         until(f"session {name} comes to rest", holds)
         last = found[-1]
         assert last is None or (last.state == "FAILED") is fails, f"session {name} is {last.state}: {last.message}"
         return last
+
+    def rests(self, session: Session) -> bool:
+        """Whether nothing happens to it any more unless it is asked for."""
+        return settled(session)
 
     def end(self) -> End:
         """What exists now. Raises NetvpsError if no server answers."""

@@ -28,7 +28,7 @@ from netvps.domain.session.spec import SessionSpec
 from netvps.errors import NetvpsError, NotFound
 from netvps.faults import AGENT, KILL
 from tests.e2e.kills.faulty import until
-from tests.e2e.kills.leftovers import strays
+from tests.e2e.kills.leftovers import place_of, strays
 from tests.e2e.kills.stories import PASSES
 from tests.e2e.system import docker
 from tests.history.record import UNCLEAR
@@ -86,6 +86,11 @@ class Written:
 class Storm:
     """One system in a storm. `run` it, then `judge`."""
 
+    asks = _ASKS
+    ways = _WAYS
+    points = tuple(sorted({point for operation in _OPERATIONS for point in PASSES[operation]} - set(AGENT)))
+    """Where a program may be killed."""
+
     def __init__(self, system: Faulty, image: str, seed: str, kills: int, enough: threading.Event) -> None:
         """`enough` ends it early."""
         self.system = system
@@ -96,6 +101,7 @@ class Storm:
         self._seed = seed
         self._spec = SessionSpec(image=image, stop_grace=0)
         self._over = threading.Event()
+        self._own = threading.local()
         self._errors: list[BaseException] = []
 
     def run(self) -> None:
@@ -105,7 +111,8 @@ class Storm:
         for client in clients:
             client.start()
         try:
-            self._kill_all_the_time(random.Random(f"{self._seed} killer"))
+            self._own.chance = random.Random(f"{self._seed} killer")
+            self._kill_all_the_time(self._own.chance)
         finally:
             self._over.set()
             for client in clients:
@@ -130,18 +137,24 @@ class Storm:
                 self.system.ask("delete", name)
                 assert self.system.settled(name) is None
         self.system.until_right()
-        until("no network is left without a container", lambda: not strays(self.system.runner_uid()))
+        until("no network is left without a container", lambda: not strays(place_of(self.system)))
+
+    @property
+    def chance(self) -> random.Random:
+        """That of this thread."""
+        found: random.Random = self._own.chance
+        return found
 
     # What clients do.
 
     def _client(self, number: int) -> None:
-        choices = random.Random(f"{self._seed} client {number}")
+        choices = self._own.chance = random.Random(f"{self._seed} client {number}")
         key = self.system.home / f"key-{number}"
         self.system.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
         self.written.keys[key] = False
         try:
             while not self._over.is_set():
-                doing = choices.choices(list(_ASKS), list(_ASKS.values()))[0]
+                doing = choices.choices(list(self.asks), list(self.asks.values()))[0]
                 self.written.asked[doing] += 1
                 self._do(doing, choices.choice(NAMES), key)
                 self._over.wait(choices.uniform(0, 0.4))
@@ -189,9 +202,13 @@ class Storm:
             if answer := self.system.in_session(name, f"line={line}; {_WRITE}"):
                 uid, there = _held(answer)
                 self._require_all(uid, before | {(uid, line): "1"}, there)
-                self.written.files |= {(uid, what): value for what, value in there.items() if line in what}
+                self.acknowledge(uid, {what: value for what, value in there.items() if line in what})
                 return
             self._over.wait(_TRY_AGAIN)
+
+    def acknowledge(self, uid: str, written: dict[str, str]) -> None:
+        """Notes what was written."""
+        self.written.files |= {(uid, what): value for what, value in written.items()}
 
     def _may_run(self, name: str) -> bool:
         """Whether its owner wants it to, or a login resumes it; also if no server answers."""
@@ -215,25 +232,27 @@ class Storm:
     # What dies.
 
     def _kill_all_the_time(self, choices: random.Random) -> None:
-        points = sorted({point for operation in _OPERATIONS for point in PASSES[operation]} - set(AGENT))
         for _ in range(self._kills):
             if self._errors or self._enough.is_set():
                 return
             if choices.random() < _SERVES_FIRST:
                 self.system.answered(lambda client: client.server_info())
             self._over.wait(choices.uniform(0, _PAUSE))
-            way = choices.choices(list(_WAYS), list(_WAYS.values()))[0]
+            way = choices.choices(list(self.ways), list(self.ways.values()))[0]
             self.killed[way] += 1
-            if way == "point":
-                self._kill_at(choices.choice(points))
-            elif way == "session":
-                self._kill_session(choices)
-            elif way == "all":
-                self._kill(self.system.pid(), *self._alive().values())
-                until("it starts again", self._is_up)
-            else:
-                alive = self._alive()
-                self._kill(*(pid for name, pid in alive.items() if way in {name, "both"}))
+            self._kill_one(way, choices)
+
+    def _kill_one(self, way: str, choices: random.Random) -> None:
+        if way == "point":
+            self._kill_at(choices.choice(self.points))
+        elif way == "session":
+            self._kill_session(choices)
+        elif way == "all":
+            self._kill(self.system.pid(), *self._alive().values())
+            until("it starts again", self._is_up)
+        else:
+            alive = self._alive()
+            self._kill(*(pid for name, pid in alive.items() if way in {name, "both"}))
 
     def _is_up(self) -> bool:
         """Whether it runs, once it was asked to start; a start may take longer than a command waits for it."""
@@ -344,7 +363,12 @@ def _held(answer: bytes) -> tuple[str, dict[str, str]]:
 
 def storm(system: Faulty, image: str, seed: str, kills: int, enough: threading.Event) -> str:
     """Runs and judges one; a line about what happened. Raises AssertionError."""
-    made, began = Storm(system, image, seed, kills, enough), time.monotonic()
+    return judged(Storm(system, image, seed, kills, enough), seed)
+
+
+def judged(made: Storm, seed: str) -> str:
+    """Runs and judges it, as `storm` does."""
+    began = time.monotonic()
     made.run()
     stormed = time.monotonic() - began
     made.judge()

@@ -5,6 +5,7 @@ More of them, or the same again: scripts/test tests/e2e/kills/test_random_kills.
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import threading
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tests.e2e.kills.ground import Ground
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.postgres]
+KILLS = 200 if os.environ.get("NETVPS_FULL") else 30
 SYSTEMS = 4
 """At once, half of them on PostgreSQL."""
 
@@ -28,8 +30,8 @@ SYSTEMS = 4
 def test_random_kills_lose_nothing_double_nothing_and_leave_nothing(
     request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], ground: Ground
 ) -> None:
-    kills, seed = request.config.getoption("--kills"), request.config.getoption("--seed") or secrets.token_hex(4)
-
+    kills = request.config.getoption("--kills") or KILLS
+    seed = request.config.getoption("--seed") or secrets.token_hex(4)
     enough = threading.Event()
 
     def one(number: int) -> str:

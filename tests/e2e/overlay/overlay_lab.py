@@ -218,11 +218,20 @@ class Lab:
         return _ran(str(_SCRIPT), *arguments, timeout=240, environment={"NETVPS_LAB": self.prefix})
 
     def start_server(self) -> None:
+        self.server = self.start(self.hosts[0], self._server_folder(), *self._server_command())
+
+    def spawn_server(self) -> None:
+        """Does not wait until it serves."""
+        self.server = self.spawn(self.hosts[0], self._server_folder(), *self._server_command())
+
+    def _server_folder(self) -> Path:
         folder = self.folder / "server"
         folder.mkdir(exist_ok=True)
+        return folder
+
+    def _server_command(self) -> tuple[str, ...]:
         flags = [word for name, port in _ports().items() for word in (f"--{name}-port", str(port))]
-        flags += ["--drain", "1"]
-        self.server = self.start(self.hosts[0], folder, "server", "--listen", "192.0.2.1", *flags, *self._server_flags)
+        return ("server", "--listen", "192.0.2.1", *flags, "--drain", "1", *self._server_flags)
 
     def stop_server(self, signal_: int = signal.SIGTERM) -> None:
         if self.server:
