@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from netvps.adapters.docker.client import Api, Docker
+from netvps.adapters.docker.errors import ImageNotFound
 from netvps.adapters.docker.files.archives import Archives
 from netvps.adapters.docker.files.copies import Copies
 from netvps.adapters.docker.files.snapshot_archives import SnapshotArchives
 from netvps.domain.runner.docker_names import container_name
 from netvps.domain.session.container import Container, Status
+from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.errors import WrongState
 from tests.support.images import busybox_archive
 
@@ -75,3 +77,17 @@ async def test_an_abandoned_one_leaves_nothing(archives: SnapshotArchives, conta
     assert not await archives.take(SESSION, UID, container, lambda: True)
     assert archives.find(SESSION) == {}
     assert archives.sessions() == frozenset()
+
+
+async def test_a_session_without_files_is_saved_as_what_it_is_to_be_made_from(
+    archives: SnapshotArchives, container: Container
+) -> None:
+    assert await archives.take(SESSION, UID, container, lambda: False)
+    clone, later = "000000000000c", "0000000000002"
+    assert archives.repeat(clone, later, SnapshotSource(UID, SESSION))
+    assert archives.find(clone)[later].run == ""
+    assert archives.archive(clone, later).samefile(archives.archive(SESSION, UID))
+    archives.drop(SESSION, UID)
+    assert (await archives.image(clone, later))[0] == container.image
+    with pytest.raises(ImageNotFound):
+        archives.repeat(clone, "0000000000003", SnapshotSource(UID, SESSION))
