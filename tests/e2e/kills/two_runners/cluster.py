@@ -231,7 +231,7 @@ class Cluster(Faulty):
             subprocess.run([*link, "up"], check=True, timeout=30)
             self.disturbed = FAIR.now()
 
-    # What is there.
+    # What exists on the machines.
 
     def host(self, runner: str) -> Host:
         return next(host for host in self.lab.hosts if f"box{host.number}" == runner)
