@@ -3,6 +3,7 @@
 package dialback
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -28,6 +29,8 @@ import (
 const (
 	maxDials   = 256  // connecting
 	maxStreams = 2000 // connected
+	// maxDirect leaves some of the 512 connections that the runner relays for Control, which is one of them.
+	maxDirect = 448
 	// stableAfter is how long a connection must have lasted for the backoff to start over. It also prevents a tight loop
 	// with a gateway that drains every connection.
 	stableAfter = 10 * time.Second
@@ -57,10 +60,13 @@ type Client struct {
 	Log        *slog.Logger
 	// ActivityEvery is the shortest interval of activity reports; there is one only after a change.
 	ActivityEvery time.Duration
+	// MaxDirect bounds the direct connections; further dials are answered with streams. 0 for the usual bound.
+	MaxDirect int
 
 	dials   slots
 	streams slots
 	asking
+	directs slots
 }
 
 // slots bounds the number of concurrent items.
@@ -80,6 +86,7 @@ func (s slots) free() { <-s }
 // Run keeps connecting until the context ends or the folder belongs to another session.
 func (c *Client) Run(ctx context.Context) error {
 	c.dials, c.streams = make(slots, maxDials), make(slots, maxStreams)
+	c.directs = make(slots, cmp.Or(c.MaxDirect, maxDirect))
 	var pause pauses
 	for ctx.Err() == nil {
 		start := time.Now()

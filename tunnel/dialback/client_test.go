@@ -33,7 +33,7 @@ type agent struct {
 	origin   atomic.Value
 }
 
-func start(t *testing.T) *agent {
+func start(t *testing.T, set ...func(*dialback.Client)) *agent {
 	dir := t.TempDir()
 	a := &agent{Gateway: gatewaytest.New(t, dir, &api.AgentConfig{Generation: 7}), private: t.TempDir(), notices: make(chan *api.SleepNotice, 10)}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -46,6 +46,9 @@ func start(t *testing.T) *agent {
 		ActivityEvery: 50 * time.Millisecond,
 	}
 	a.client = client
+	for _, change := range set {
+		change(client)
+	}
 	done := make(chan error, 1)
 	go func() { done <- client.Run(ctx) }()
 	t.Cleanup(func() {

@@ -28,12 +28,15 @@ func (l *link) open(ctx, control context.Context, request *api.DialRequest) {
 	}
 	l.streams.Go(func() {
 		defer l.client.streams.free()
-		if request.GetDirect() && request.GetTarget().GetSsh() {
+		if request.GetDirect() && request.GetTarget().GetSsh() && l.client.directs.take() {
 			conn, err := l.client.direct(ctx, request)
 			if err == nil {
 				l.client.dials.free()
 				l.client.ServeSSH(conn)
 				_ = conn.Close()
+			}
+			l.client.directs.free()
+			if err == nil {
 				return
 			}
 			l.client.Log.Info("no direct connection: the slower way is taken", "origin", request.GetOrigin(), "error", err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"netvps/tunnel/dialback"
 	"netvps/tunnel/direct"
 	"netvps/tunnel/internal/gatewaytest"
 )
@@ -24,10 +25,8 @@ func TestADialIsAnsweredWithAStreamWhereDirectConnectionsAreNotKnown(t *testing.
 	stream.End()
 }
 
-func TestADialIsAnsweredDirectly(t *testing.T) {
-	a := start(t)
-	a.NextHello()
-	a.Direct = true
+// answered accepts a direct connection at the runner's socket, in place of the one that Control has.
+func answered(t *testing.T, a *agent) *direct.Arrival {
 	path := a.Dir + "/tunnel.sock"
 	_ = os.Remove(path)
 	listener := must[net.Listener](t)(net.Listen("unix", path))
@@ -45,12 +44,31 @@ func TestADialIsAnsweredDirectly(t *testing.T) {
 		t.Fatalf("arrived: %+v", arrival)
 	}
 	_ = arrival.Accept()
-	_, _ = arrival.Conn.Write([]byte("hello"))
-	_ = arrival.Conn.CloseWrite()
-	if got := must[[]byte](t)(io.ReadAll(arrival.Conn)); string(got) != "hello" {
+	return arrival
+}
+
+func TestADialIsAnsweredDirectly(t *testing.T) {
+	a := start(t)
+	a.NextHello()
+	a.Direct = true
+	conn := answered(t, a).Conn
+	_, _ = conn.Write([]byte("hello"))
+	_ = conn.CloseWrite()
+	if got := must[[]byte](t)(io.ReadAll(conn)); string(got) != "hello" {
 		t.Fatalf("got %q", got)
 	}
 	if a.origin.Load() != "192.0.2.7:50312" {
 		t.Fatalf("from %v", a.origin.Load())
 	}
+}
+
+func TestDirectConnectionsLeaveRoomForControl(t *testing.T) {
+	a := start(t, func(c *dialback.Client) { c.MaxDirect = 1 })
+	a.NextHello()
+	a.Direct = true
+	_ = answered(t, a)
+	stream := must[*gatewaytest.Stream](t)(a.Open(toSSH)) // the listener would accept a second one, which nothing answers
+	_ = stream.SendEOF()
+	_ = must[[]byte](t)(stream.ReadAll())
+	stream.End()
 }
