@@ -59,6 +59,8 @@ class Move:
     """Its stop was requested for the move."""
     snapshot: str = ""
     """Uid of the snapshot that it is made from there."""
+    generation: int = 0
+    """The session's when that was ordered: with another one it may have run since, and a new snapshot is taken."""
     base: str = ""
     """Uid of the snapshot that it was made from on the runner that it leaves, or is to be; '' if there is none."""
     awaited: bool = False

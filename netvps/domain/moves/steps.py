@@ -74,7 +74,7 @@ def next_step(session: Session, move: Move, snapshots: Collection[Snapshot]) -> 
         return Wait("it is being stopped")
     if session.reason == SNAPSHOT_PENDING:
         return Wait("its files are being copied on its runner")
-    if not move.snapshot or (move.awaited and session.snapshot is not None):  # it has run since
+    if not move.snapshot or move.generation != session.generation:
         return Take()
     base = next((one for one in snapshots if one.uid == move.snapshot), None)
     if base is None or base.state in {SnapshotState.FAILED, SnapshotState.DELETING}:
@@ -146,7 +146,8 @@ def from_here(session: Session, move: Move) -> Move:
     if session.snapshot is not None or base is None or base.session != session.uid:
         return move
     begun = session.arrival is not None
-    return replace(move, base=base.uid, awaited=begun, snapshot=base.uid if begun else "")
+    begins = replace(move, base=base.uid, awaited=begun)
+    return replace(begins, snapshot=base.uid, generation=session.generation) if begun else begins
 
 
 def arrived(session: Session, now: datetime) -> Session:

@@ -127,7 +127,7 @@ async def _take(tx: Transaction, session: Session, move: Move, now: datetime, *,
         await tx.put(failing(session, move, error.message, now))
         return
     await tx.put(snapshot)
-    taking = replace(move, stage=MoveStage.COPYING, snapshot=snapshot.uid, awaited=False, message="")
+    taking = replace(move, stage=MoveStage.COPYING, snapshot=snapshot.uid, generation=ordered.generation, message="")
     await tx.put(replace(ordered, move=taking))
 
 

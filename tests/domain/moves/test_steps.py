@@ -25,7 +25,7 @@ from netvps.domain.moves.steps import (
 )
 from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import Runner
-from netvps.domain.session.lifecycle import assignment, new_session, place
+from netvps.domain.session.lifecycle import assignment, new_session, place, set_desired
 from netvps.domain.session.session import DesiredState, Session, SessionState, SnapshotImage
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import Holder, Restore, Snapshot, SnapshotCause, SnapshotOrder, SnapshotState
@@ -88,7 +88,7 @@ def test_it_fails(session: Session, words: str) -> None:
 def test_a_stopped_one_is_taken_then_copied_then_placed() -> None:
     session, move = _session(SessionState.STOPPED), replace(MOVE, stage=MoveStage.COPYING)
     assert next_step(session, move, []) == Take()
-    move = replace(move, snapshot="base")
+    move = replace(move, snapshot="base", generation=session.generation)
     assert isinstance(next_step(session, move, []), Fail)
     assert isinstance(next_step(session, move, [_snapshot("base", SnapshotState.CREATING)]), Wait)
     base, kept = _snapshot("base", SnapshotState.READY, "here"), _snapshot("kept", SnapshotState.READY, "here", "there")
@@ -121,7 +121,7 @@ def test_it_is_placed_only_when_all_is_there_and_it_runs_nowhere(
         _snapshot(f"n{number}", kind, *sorted(holders), damaged=damaged)
         for number, (kind, holders, damaged) in enumerate(snapshots)
     ]
-    step = next_step(session, replace(MOVE, snapshot="n0"), all_of_them)
+    step = next_step(session, replace(MOVE, snapshot="n0", generation=session.generation), all_of_them)
     if isinstance(step, Switch):
         assert (session.state, session.desired, settled, reason) == ("STOPPED", "STOPPED", True, "")
         assert step.base.state is SnapshotState.READY
@@ -184,8 +184,24 @@ def test_what_ran_and_stopped_unseen_is_taken_again() -> None:
     move = from_here(rests, MOVE)
     base = _snapshot("base", SnapshotState.READY, "here", "there")
     assert next_step(rests, move, [base]) == Switch(base)
-    assert next_step(replace(rests, snapshot=image), move, [base]) == Take()
     assert from_here(replace(rests, snapshot=image), MOVE) == MOVE
+    ran = set_desired(set_desired(rests, DesiredState.RUNNING, NOW), DesiredState.STOPPED, NOW)
+    ran = replace(ran, observed_generation=ran.generation)
+    assert next_step(ran, move, [base]) == Take()
+
+
+def test_one_that_ran_after_its_snapshot_was_taken_moves_with_what_it_wrote() -> None:
+    """Its owner started it while it was being copied, and it was stopped again, for its move or by its owner."""
+    session = _session(SessionState.STOPPED)
+    move = replace(MOVE, stage=MoveStage.COPYING, snapshot="base", generation=session.generation)
+    base = _snapshot("base", SnapshotState.READY, "here", "there")
+    assert next_step(session, move, [base]) == Switch(base)
+    runs = replace(set_desired(session, DesiredState.RUNNING, NOW), state=SessionState.RUNNING)
+    assert next_step(runs, move, [base]) == Stop()
+    stopped = stopping(runs, move, NOW)
+    stopped = replace(stopped, state=SessionState.STOPPED, observed_generation=stopped.generation)
+    assert stopped.move is not None
+    assert next_step(stopped, stopped.move, [base]) == Take()
 
 
 def test_a_failed_one_runs_again_if_it_was_stopped_for_that() -> None:
