@@ -66,7 +66,9 @@ class IdleRules:
         """The stop that open terminals were warned of, by session."""
         self._refused: dict[str, str] = {}
         """What could not be done with a session, which is logged once."""
-        self._due = asyncio.Event()
+        self._new: set[str] = set()
+        """Sessions whose agents are to be informed before the next look at all of them."""
+        self._news = asyncio.Event()
         self.running_commands: Callable[[str], int] = lambda _uid: 0
         """Number of commands that run in a session for the API."""
 
@@ -74,7 +76,7 @@ class IdleRules:
         """An agent connected. It has reported nothing yet, so it counts as active."""
         self._activity[session_uid] = None
         self._told.pop(session_uid, None)
-        self._due.set()
+        self.changed(session_uid)
 
     def report(self, session_uid: str, activity: Activity) -> None:
         """Keeps the last report of an agent."""
@@ -99,9 +101,10 @@ class IdleRules:
         known = activity if now - at <= _BELIEVED else None
         return decide(Facts(session, self._defaults, known, tasks), now)
 
-    def look_soon(self) -> None:
-        """Looks at the sessions again within a second."""
-        self._due.set()
+    def changed(self, session_uid: str) -> None:
+        """Informs the session's agent within a second or so."""
+        self._new.add(session_uid)
+        self._news.set()
 
     async def run(self, inform: Inform) -> None:
         """Applies the rules until cancelled; `inform` sends a notice to a session's agent, if that is connected."""
@@ -111,11 +114,26 @@ class IdleRules:
                 pause = await self.apply(inform)
             except NetvpsError as error:
                 log.warning("cannot apply the idle rules; trying again", error=error.message)
-            await asyncio.sleep(_SHORTEST_PAUSE)
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._due.wait()
-            self._due.clear()
+                async with asyncio.timeout(max(pause, _SHORTEST_PAUSE)):
+                    await self._keep_informing(inform)
+
+    async def _keep_informing(self, inform: Inform) -> None:
+        """Informs the agents that have just connected, many with one read: all of them connect after a restart."""
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(_SHORTEST_PAUSE)
+            self._news.clear()
+            new, self._new = self._new, set()
+            try:
+                async with self._store.read() as reader:
+                    found = [await reader.get(Session, uid) for uid in new]
+            except NetvpsError as error:
+                log.warning("cannot inform agents; trying again", error=error.message)
+                return
+            for session in found:
+                if session is not None and session.state is SessionState.RUNNING:
+                    self._inform(session, self.plan_of(session) if self._has_rules(session) else None, inform)
 
     async def apply(self, inform: Inform) -> float:
         """Does what is due now, and informs agents; returns the seconds until something is due again."""

@@ -87,7 +87,7 @@ class SelfServices:
             kept = replace(session, kept_until=until, update_time=self._clock())
             if kept.kept_until != session.kept_until:
                 await tx.put(kept)
-        self._rules.look_soon()
+        self._rules.changed(uid)
         plan = self._rules.plan_of(kept)
         if until is None:
             return f"no lease any more\n{words.status(plan)}"

@@ -196,3 +196,14 @@ async def test_what_is_due_is_done_while_it_runs(world: World) -> None:
         tasks.start(world.idle_rules.run(Agents()), name="idle rules")
         while (await world.sessions.get(ALICE, "dev1")).desired is not DesiredState.STOPPED:
             await asyncio.sleep(0.01)
+
+
+async def test_an_agent_that_connects_is_informed_before_the_next_look_at_all_sessions(world: World) -> None:
+    agents = Agents()
+    async with Tasks() as tasks, asyncio.timeout(10):
+        tasks.start(world.idle_rules.run(agents), name="idle rules")
+        await asyncio.sleep(0)
+        session = await running(world, SleepPolicy(stop_after=HOUR))
+        while not agents.notices:
+            await asyncio.sleep(0.01)
+        assert agents.notices[0][0] == session.uid
