@@ -144,6 +144,7 @@ async def _hurry(stop: Stop, control: Child) -> None:
 def _arguments(settings: Settings) -> list[str]:
     """The settings as flags; secrets are passed on as this process got them, by file or environment."""
     names = settings.model_fields_set - set(secrets_of(type(settings)))
+    names = {name for name in names if getattr(settings, name) != ""}  # an empty variable; no flag may be empty
     return [text for name in sorted(names) for text in (f"--{name.replace('_', '-')}", str(getattr(settings, name)))]
 
 

@@ -28,6 +28,12 @@ def test_settings_reach_the_programs_as_flags_but_secrets_do_not(tmp_path: Path)
     assert reported == ["--database-url-file", f"{tmp_path}/url", "--ssh-port", "22", "--state-dir", "/s"]
 
 
+def test_an_empty_variable_is_no_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose files set variables to "" by default, and no flag may be empty."""
+    monkeypatch.setenv("NETVPS_PUBLIC_NAME", "")
+    assert up._arguments(load(ServerSettings, {"ssh_port": "22"})) == ["--ssh-port", "22"]
+
+
 @pytest.mark.parametrize(
     ("listen", "host"),
     [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("192.0.2.1", "192.0.2.1")],

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
 _ROOT = Path("/proc/sys")
+_MOUNTED = Path("/host/proc/sys")
+"""Where the images of netvps have a /proc/sys that can be written: Docker makes the usual one read-only."""
 
 
 def read(paths: Iterable[str], root: Path = _ROOT) -> dict[str, str]:
@@ -22,7 +25,12 @@ def read(paths: Iterable[str], root: Path = _ROOT) -> dict[str, str]:
 def write(path: str, value: str, root: Path = _ROOT) -> str:
     """Sets one value; returns why that failed, or ''. A path that this kernel lacks is ignored."""
     try:
-        (root / path).write_text(value, encoding="ascii")
+        try:
+            (root / path).write_text(value, encoding="ascii")
+        except OSError as error:
+            if error.errno != errno.EROFS or not _MOUNTED.exists():
+                raise
+            (_MOUNTED / path).write_text(value, encoding="ascii")
     except FileNotFoundError:
         return ""
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,8 @@ from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import RUNNER
 from netvps.cli.ui.output import Column, View, emit, format_option, note
 from netvps.display.units import age, moment_words, size_words
+from netvps.errors import ConfigError
+from netvps.files import write_file
 
 if TYPE_CHECKING:
     from netvps.domain.runner.runner import RunnerView
@@ -81,13 +84,24 @@ def rm(name: str, force: bool, yes: bool) -> None:
 
 
 @runner.command("join-token")
+@click.option("--file", "target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write it into FILE (mode 0600) instead of printing it.")  # fmt: skip
 @format_option
-def join_token(form: str) -> None:
+def join_token(form: str, target: Path | None) -> None:
     """Make a token that lets one machine join, once, within the hour.
 
-    Example: netvps runner join-token > token
+    Example: netvps runner join-token --file token
     """
     token, expires = client().create_join_token()
+    if target is not None:
+        try:
+            write_file(target, f"{token}\n".encode())
+        except OSError as error:
+            raise ConfigError(
+                f"{target} cannot be written: {error.strerror}; name a file in a folder of yours"
+            ) from None
+        note(f"{target} has a token for one machine, until {moment_words(expires)}")
+        return
     if form not in {"table", "wide"}:
         shown: View[str] = View(
             name=str, columns=(), json=lambda word: {"joinToken": word, "expireTime": expires.isoformat()}

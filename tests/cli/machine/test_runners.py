@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,18 @@ def test_a_runner_is_removed_by_who_types_its_name(run: Run, fake: FakeClient, m
     assert run("runner", "rm", "box1", "--yes").out == "box1\n"
     assert run("runner", "rm", "box1", "--force", "-y").out == "box1\n"
     assert fake.asked == [("delete_runner", "box1", False), ("delete_runner", "box1", True)]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_join_token_is_written_to_a_file_that_only_its_owner_reads(run: Run, tmp_path: Path) -> None:
+    token = run("runner", "join-token").out
+    ran = run("runner", "join-token", "--file", str(tmp_path / "token"))
+    assert (ran.code, ran.out) == (0, "")
+    assert (tmp_path / "token").read_text() == token
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+    ran = run("runner", "join-token", "--file", str(tmp_path / "none/token"))
+    assert ran.code == 10
+    assert "cannot be written: No such file" in ran.err
 
 
 @pytest.mark.usefixtures("fake")

@@ -1,0 +1,206 @@
+"""The compose files, as shipped, with images that are built from deploy/Dockerfile without a registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.system import NETVPS, Account, docker, free_ports, unique
+from tests.support.container_base import python_archive, wheels
+from tests.support.images import import_image
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.netns]
+
+COMPOSE = Path(__file__).parents[3] / "deploy/compose"
+TARGETS = ("netvps-server", "netvps-runner", "netvps")
+_SOURCES = (
+    *("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "requirements.lock", "requirements-go.lock"),
+    *(".dockerignore", "netvps", "tui", "tunnel", "deploy"),
+)
+
+
+@pytest.fixture(scope="module")
+def images(root: Path) -> Iterator[dict[str, str]]:
+    """Each target's image, by its name."""
+    if shutil.which("docker-compose") is None:
+        pytest.skip("docker-compose is not installed")
+    tag = secrets.token_hex(4)
+    built = {target: f"{target}:{tag}" for target in TARGETS}
+    base = f"nvc-base:{tag}"
+    with tempfile.TemporaryDirectory(prefix="nvc-") as name:
+        context = Path(name, "context")
+        context.mkdir()
+        for source in _SOURCES:
+            copy: Callable[..., object] = shutil.copytree if (root / source).is_dir() else shutil.copy
+            copy(root / source, context / source)
+        listed = wheels(context / "wheels", root / "requirements.lock")
+        listed.replace(context / "wheels/packages")
+        packed = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
+        subprocess.run([*packed, "-w", context / "wheels", context], check=True, timeout=300, capture_output=True)
+        try:
+            import_image(python_archive(), base)
+            for target, image in built.items():
+                _build(context, target, image, base)
+            yield built
+        finally:
+            docker("rmi", "-f", *built.values(), check=False)
+            docker("image", "prune", "-f", "--filter", f"label=netvps.test={tag}", check=False)
+            docker("rmi", "-f", base, check=False)
+
+
+def _build(context: Path, target: str, image: str, base: str) -> None:
+    arguments = [f"BASE={base}", "LOCK=wheels/packages", "VERSION=0.1.0"]
+    flags = [word for argument in arguments for word in ("--build-arg", argument)]
+    label = f"netvps.test={image.partition(':')[2]}"
+    command = ["docker", "build", "-q", "-f", "deploy/Dockerfile", *flags, "--label", label, "--target", target]
+    environment = os.environ | {"DOCKER_BUILDKIT": "0"}  # the old builder is enough
+    done = subprocess.run(
+        [*command, "-t", image, "."], cwd=context, env=environment, capture_output=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A compose file that runs, and the person who uses it."""
+
+    file: Path
+    person: Account
+    project: str
+    server: str
+    """The service that has the API's socket."""
+
+    def compose(self, *words: str, check: bool = True) -> str:
+        """Runs docker-compose."""
+        command = ["docker-compose", "-f", str(self.file), "-p", self.project, *words]
+        return self.person.run(*command, check=check, timeout=240).stdout.decode()
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """What Docker knows of each service's container."""
+        ids = self.compose("ps", "-q").split()
+        found = json.loads(docker("inspect", *ids)) if ids else []
+        return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in found}
+
+    def netvps(self, *words: str) -> str:
+        """Runs `netvps` beside the server."""
+        own = self.containers()[self.server]["Id"]
+        return self.person.run("docker", "exec", "-i", own, "netvps", *words, stdin=subprocess.DEVNULL).stdout.decode()
+
+    def ssh(self, user: str, *command: str) -> str:
+        """Runs a command by plain ssh."""
+        port = self.person.environment["NETVPS_SSH_PORT"]
+        options = ["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
+        options += ["-o", f"UserKnownHostsFile={self.person.home}/known", "-i", str(self.person.key()), "-p", port]
+        return self.person.run("ssh", *options, f"{user}@127.0.0.1", *command, stdin=subprocess.DEVNULL).stdout.decode()
+
+
+@pytest.fixture(params=[("all-in-one.yml", "netvps"), ("server-runners.yml", "server")], ids=lambda param: param[0])
+def shape(request: pytest.FixtureRequest, images: dict[str, str]) -> Iterator[Shape]:
+    """A shape that runs, in folders and on ports of its own."""
+    name, server = request.param
+    with tempfile.TemporaryDirectory(prefix="nvc-") as folder:
+        place = Path(folder)
+        ports = {f"NETVPS_{name.upper()}_PORT": str(port) for name, port in free_ports().items()}
+        ports["NETVPS_METRICS_PORT"] = str(free_ports()["http"])
+        used = {f"{target.upper().replace('-', '_')}_IMAGE": image for target, image in images.items()}
+        folders = {"NETVPS_STATE": f"{place}/s", "NETVPS_RUN": f"{place}/r"}
+        (place / "home").mkdir()
+        person = Account(place / "home", ports | used | folders)
+        made = Shape(COMPOSE / name, person, unique("nvc"), server)
+        try:
+            made.compose("up", "-d")
+            yield made
+        finally:
+            sys.stderr.write(made.compose("logs", "--no-color", "--tail", "50", check=False))
+            made.compose("down", "-v", "-t", "30", check=False)
+            _remove_network(person)
+
+
+def _remove_network(person: Account) -> None:
+    """What a runner leaves on its machine: the overlay."""
+    person.run(*NETVPS, "network", "purge", "--force", check=False)
+
+
+def test_each_shape_runs_sessions_with_its_restrictions(shape: Shape, busybox: str) -> None:
+    _await_healthy(shape)
+    key = shape.person.key().with_suffix(".pub").read_text()
+    own = shape.containers()[shape.server]["Id"]
+    shape.person.run("docker", "exec", "-i", own, "netvps", "key", "add", "-", input=key.encode())
+    shape.netvps("create", "dev1", "--image", busybox)
+    try:
+        assert shape.ssh("dev1", "echo kept > /root/file; id -u") == "0\n"
+        shape.netvps("stop", "dev1")
+        shape.netvps("start", "dev1")
+        assert shape.ssh("dev1", "cat /root/file") == "kept\n"
+        problems = json.loads(shape.netvps("runner", "ls", "-o", "json"))[0].get("overlayProblems", [])
+        assert not [problem for problem in problems if "sysctl" in problem]
+        _check_restrictions(shape)
+        _check_secrets(shape)
+    finally:
+        shape.netvps("rm", "--yes", "dev1")
+    shape.compose("down", "-v", "-t", "30")
+    for kind in ("container", "volume", "network"):
+        listed = docker(kind, "ls", *(["-a"] if kind == "container" else []), "--filter", f"name={shape.project}", "-q")
+        assert listed == ""
+
+
+def _await_healthy(shape: Shape) -> None:
+    """Until each is healthy; a container that had to be restarted is a failure."""
+    limit = 150
+    command = ["timeout", str(limit), "sh", "-c", _UNTIL_HEALTHY, "sh"]
+    names = [one["Id"] for service, one in shape.containers().items() if service != "join"]
+    done = subprocess.run([*command, *names], capture_output=True, check=False)
+    assert done.returncode == 0, f"not healthy within {limit} s: {docker('ps', '-a')}"
+
+
+_UNTIL_HEALTHY = """
+for id; do
+  until state=$(docker inspect -f '{{.State.Health.Status}} {{.RestartCount}}' "$id"); [ "$state" = "healthy 0" ]; do
+    case "$state" in *" 0") sleep 0.2 ;; *) exit 1 ;; esac
+  done
+done
+"""
+
+
+def _check_restrictions(shape: Shape) -> None:
+    for service, container in shape.containers().items():
+        host = container["HostConfig"]
+        assert host["ReadonlyRootfs"], service
+        assert host["CapDrop"] == ["ALL"], service
+        assert not host["Privileged"], service
+        assert "no-new-privileges:true" in host["SecurityOpt"], service
+        if service in {"server", "join"}:
+            assert container["Config"]["User"] == "65532:65532"
+            assert not host["CapAdd"]
+            assert not [mount for mount in container["Mounts"] if "docker.sock" in mount["Source"]]
+
+
+def _check_secrets(shape: Shape) -> None:
+    """Neither Docker nor the environment of a process has a secret; the server's keys are its own."""
+    shown = json.dumps(shape.containers())
+    token = shape.netvps("runner", "join-token").strip()
+    assert token.startswith("nvj_")
+    assert "nvj_" not in shown
+    assert "nv_" not in shown.replace("nv_data", "")
+    for container in shape.containers().values():
+        if not container["State"]["Running"]:
+            continue
+        for process in docker("top", container["Id"], "-eo", "pid").split()[1:]:
+            with suppress(OSError):
+                content = (
+                    Path("/proc", process, "environ").read_bytes() + Path("/proc", process, "cmdline").read_bytes()
+                )
+                assert b"nvj_" not in content
+                assert b"PRIVATE KEY" not in content
