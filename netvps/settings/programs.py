@@ -53,6 +53,11 @@ OTHER_VARIABLES = {
     "NETVPS_API_KEY": "API key for `NETVPS_ADDRESS`",
     "NETVPS_API_KEY_FILE": "file with the API key for `NETVPS_ADDRESS`",
     "NETVPS_CA": "file with the CA certificate (PEM) for `NETVPS_ADDRESS`",
+    "NETVPS_IMAGE": "",
+    "NETVPS_SERVER_IMAGE": "",
+    "NETVPS_RUNNER_IMAGE": "",
+    "NETVPS_STATE": "",
+    "NETVPS_RUN": "",
     "NETVPS_COMPLETE": "",
     "NETVPS_ENV": "",
     "NETVPS_FAULTS": "",
@@ -62,7 +67,7 @@ OTHER_VARIABLES = {
     "NETVPS_LAB": "",
     "NETVPS_FUZZ_SECONDS": "",
 }
-"""Variables with the prefix that are no settings, with their purpose; '' for those of tests and scripts."""
+"""Variables with the prefix that are no settings, with their purpose; '' for those of tests, scripts and compose files."""
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
