@@ -67,7 +67,7 @@ OTHER_VARIABLES = {
     "NETVPS_LAB": "",
     "NETVPS_FUZZ_SECONDS": "",
 }
-"""Variables with the prefix that are no settings, with their purpose; '' for those of tests, scripts and compose files."""
+"""Variables with the prefix that are no settings, with their purpose; '' for those of tests, scripts, compose files."""
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
