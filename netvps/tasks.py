@@ -34,6 +34,20 @@ async def until(deadline: float, items: AsyncIterator[T]) -> AsyncGenerator[T, N
             await items.aclose()
 
 
+async def beside(work: Coroutine[Any, Any, object], seconds: float) -> AsyncGenerator[None, None]:
+    """Runs `work`, and yields every `seconds` until it ends; raises its error. Closing it cancels the work."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=seconds)
+            if not task.done():
+                yield
+        task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 class Tasks:
     """Owns tasks for the duration of its `async with` block; at its end all of them are cancelled and awaited.
 

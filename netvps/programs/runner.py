@@ -35,6 +35,7 @@ from netvps.programs.wiring.identity import FOLDER, VOLUMES, Identity, load_iden
 from netvps.programs.wiring.overlay import overlay
 from netvps.programs.wiring.renewing_link import IdentityRefused, RenewingLink, not_good_now
 from netvps.rpc.client.link_client import join
+from netvps.runner.image.copies import ImageCopies
 from netvps.runner.runner import Runner
 from netvps.runner.session.features import Features
 from netvps.runner.settings import RunnerSettings as Place
@@ -78,6 +79,7 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             agent=program,
             tunnel_address=identity.link,
             lacks=frozenset() if docker and may_enter_namespaces() else frozenset({KEPT_ADDRESSES}),
+            labels=tuple(settings.labels.split(",")) if settings.labels else (),
         )
         engine = await _engine(docker, place) if docker else None
         host_filter = HostFilter(Nftables(generation=generation)) if docker else None
@@ -85,8 +87,9 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             overlay(settings, place, docker) as network,  # opens its sockets before gRPC starts threads
             RenewingLink(identity, state, readiness.ready) as link,
         ):
-            if engine:
-                engine.pull_with(link.registry_login)
+            image_copies = ImageCopies(engine.image_travel, link) if engine else None
+            if engine and image_copies:
+                engine.pull_with(link.registry_login, image_copies.fetch)
             meter = SessionUsage(docker, identity.uid)
             travel = engine.travelling if engine else await _shared_directory(settings, identity.uid)
             features = Features(NvmlGpus(), lxcfs_files) if engine else None
@@ -100,6 +103,7 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
                 travel=travel,
                 features=features,
                 environments=engine.environments if engine else None,
+                image_copies=image_copies,
             )
             async with _measured(runner, link, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")

@@ -181,7 +181,7 @@ class CopyOrders(Generic[A]):
         for part in parts:
             request = CopyRequest("", order.session, order.snapshot, part.part, part.have)
             try:
-                async with aclosing(self._read(request, source, transfer)) as pieces:
+                async with aclosing(paced(self._link.read_copy(request, source), transfer.behind)) as pieces:
                     await self._files.receive(arrival, part.part, pieces, progress)
             except DataLoss:
                 self._post(replace(report, damaged=source))
@@ -194,19 +194,11 @@ class CopyOrders(Generic[A]):
         request = CopyRequest("", order.session, order.snapshot, CopyPart.NOTE)
         source, description = "", b""
         async with aclosing(self._link.read_copy(request, "")) as answers:
-            while (answer := await _soon(anext(answers, None))) is not None:
+            while (answer := await soon(anext(answers, None))) is not None:
                 source, description = source or answer[0], description + answer[1]
                 if len(description) > _MAX_NOTE:
                     raise DataLoss("the description of the snapshot is too large")
         return source, description
-
-    async def _read(self, request: CopyRequest, source: str, transfer: _Transfer) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self._link.read_copy(request, source)) as answers:
-            while (answer := await _soon(anext(answers, None))) is not None:
-                if answer[1]:
-                    yield answer[1]
-                if (behind := transfer.behind()) > 0:
-                    await asyncio.sleep(behind)
 
     def _end(self, order: CopyOrder) -> None:
         """Forgets an order that was carried out or withdrawn; it may be the running task's own."""
@@ -235,7 +227,20 @@ class DamageReports:
             self.orders.again(snapshot)
 
 
-async def _soon(answer: Awaitable[tuple[str, bytes] | None]) -> tuple[str, bytes] | None:
+async def paced(
+    answers: AsyncGenerator[tuple[str, bytes], None], behind: Callable[[], float]
+) -> AsyncGenerator[bytes, None]:
+    """Yields the pieces of a part, after waiting as many seconds as `behind` says. Raises TimedOut if none comes."""
+    async with aclosing(answers):
+        while (answer := await soon(anext(answers, None))) is not None:
+            if answer[1]:
+                yield answer[1]
+            if (seconds := behind()) > 0:
+                await asyncio.sleep(seconds)
+
+
+async def soon(answer: Awaitable[tuple[str, bytes] | None]) -> tuple[str, bytes] | None:
+    """The next answer. Raises TimedOut if none comes within a minute."""
     try:
         async with asyncio.timeout(_SILENCE_SECONDS):
             return await answer

@@ -8,7 +8,7 @@ period earlier, too. Objects with the uid of another runner or cluster are never
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
@@ -50,3 +50,17 @@ class Orphans:
             await self._erase(uid)
         except NetvpsError as error:
             log.warning("cannot remove an orphan yet; retrying", session=uid, error=error.message)
+
+
+def warn_of_unknown(sessions: Collection[str]) -> None:
+    """Logs sessions that the control plane does not name and never ordered to delete; they are kept.
+
+    Most likely its database was restored from an earlier backup. User data is never removed for that.
+    """
+    for uid in sorted(sessions):
+        log.warning(
+            "the server does not know this session and never ordered its deletion: its container and files are kept",
+            session=uid,
+            remedy="restore a later backup of the server; or save what you need, stop the runner, remove its"
+            " assignments.json, and start it: what the server does not know either is removed a minute later",
+        )

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from netvps.domain.access.identity import AgentCredential
+from netvps.domain.image.copies import ImageRequest, MissingLayer
 from netvps.domain.image.image import Image, ImageProgress
 from netvps.domain.image.work import BootstrapImage, BuildImage, ImageLog, PublishImage
 from netvps.domain.metrics import Counters, MetricsReport, MetricsRequest
@@ -325,10 +326,34 @@ class Travel(Protocol[A]):
         """Removes a snapshot; idempotent."""
 
 
+class ImageTravel(Protocol[A]):
+    """The images of this machine on their way from and to other runners. `A` is one that is arriving."""
+
+    def read(self, request: ImageRequest) -> AsyncGenerator[bytes, None]:
+        """Yields the description of an image, or a layer from an offset on. Raises NotFound, Exhausted."""
+
+    async def arriving(self, reference: str, description: bytes) -> A:
+        """Parses the description of an image at another runner. Raises DataLoss, WrongState if it cannot run here."""
+
+    def image_id(self, arrival: A) -> str:
+        """The id of an image at the runner that sends it."""
+
+    async def missing(self, arrival: A, *, all_layers: bool) -> list[MissingLayer]:
+        """The layers that have to be transferred, also those that the engine has if `all_layers`. Raises Exhausted."""
+
+    async def receive(
+        self, arrival: A, layer: str, pieces: AsyncIterator[bytes], progress: Callable[[int], None]
+    ) -> None:
+        """Adds pieces to a layer until it is complete. Raises DataLoss if it is damaged."""
+
+    async def finish(self, arrival: A) -> bool:
+        """Makes what arrived an image of this machine; False if the engine needs all layers. Raises WrongState."""
+
+
 FromRunner = SessionReport | Heartbeat | ProbeReport | MetricsReport | CopyReport
 ToRunner = (
     Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
-    | CopyOrder | CopyRequest
+    | CopyOrder | CopyRequest | ImageRequest
 )  # fmt: skip
 
 
@@ -352,6 +377,9 @@ class Link(Protocol):
 
         Yields that runner's uid with no bytes, then '' with each piece.
         """
+
+    def read_image(self, request: ImageRequest, source: str) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Reads a part of an image, as `read_copy`; '' lets the control plane choose a runner with the newest one."""
 
     async def send_copy(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """Sends a part; sends a NetvpsError raised by `pieces` as the reason for the end."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import structlog
 
+from netvps.domain.image.copies import ImageRequest
 from netvps.domain.image.work import ImageWork
 from netvps.domain.metrics import MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
@@ -30,6 +31,7 @@ from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.runner import (
     CAPABILITIES,
     COPIES,
+    IMAGE_COPIES,
     IMAGES,
     CaughtUp,
     Heartbeat,
@@ -47,10 +49,11 @@ from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.assignment_store import AssignmentStore
 from netvps.runner.copies import CopyOrders, DamageReports
 from netvps.runner.disabled import NoEngine
+from netvps.runner.image.copies import ImageCopies
 from netvps.runner.image.requests import ImageRequests
 from netvps.runner.machine_watch import MachineWatch
 from netvps.runner.metrics import MetricsSampler
-from netvps.runner.orphans import Orphans
+from netvps.runner.orphans import Orphans, warn_of_unknown
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.ports import Engine, Environments, HostFilter, Link, Machine, Meter, ToRunner, Travel
 from netvps.runner.report_outbox import ReportOutbox
@@ -91,11 +94,13 @@ class Runner:
         travel: Travel[Any] | None = None,
         features: Features | None = None,
         environments: Environments | None = None,
+        image_copies: ImageCopies[Any] | None = None,
     ) -> None:
         """`engine` None: no sessions run here. `overlay` None: not available. `host_filter` None: not configured.
 
         `meter` None: nothing is measured. `travel` None: no snapshots are copied from or to this machine. `features`
         None: none besides the engine. `environments` None: nothing is done with images on request.
+        `image_copies` None: no images are copied from here.
 
         Raises ConfigError if the runner has sessions, but no engine.
         """
@@ -136,7 +141,9 @@ class Runner:
         self._machine = MachineWatch(self._containers, host_filter, self._board.hurry, self._features)
         self._heartbeat = _HEARTBEAT_SECONDS
         self._copies = CopyOrders(travel, link, self._board.post_copy, self._board.forget_copy) if travel else None
-        missing = {COPIES if travel is None else "", IMAGES if environments is None else "", *settings.lacks}
+        self._image_copies = image_copies
+        given = {COPIES: travel, IMAGES: environments, IMAGE_COPIES: image_copies}
+        missing = settings.lacks | {name for name, part in given.items() if part is None}
         self._capabilities = tuple(one for one in CAPABILITIES if one not in missing)
         self._failures = 0
         """Connection attempts without a Welcome since the last Welcome."""
@@ -193,6 +200,7 @@ class Runner:
             engine_problem=self._machine.engine_problem,
             isolation_problem=self._machine.isolation_problem,
             no_sessions=self._engine is None,
+            labels=self._settings.labels,
         )
         outgoing = self._board.outgoing(self._beat, lambda: self._heartbeat)
         named: set[str] = set()
@@ -215,7 +223,7 @@ class Runner:
                             copied.add(message.snapshot)
                             self._copies.order(message)
                         case CaughtUp() if sweep is None:
-                            self._warn_of_missing(named)
+                            warn_of_unknown(self._workers.keys() - named)
                             if self._copies:
                                 self._copies.keep_only(copied)
                             sweep = self._tasks.start(self._orphans.sweep(self._known), name="orphans")
@@ -244,6 +252,8 @@ class Runner:
                 self._sampler.request(message)
             case CopyRequest() if self._copies:
                 self._tasks.start(self._copies.send(message), name=f"copy {message.stream_id}")
+            case ImageRequest() if self._image_copies:
+                self._tasks.start(self._image_copies.send(message), name=f"copy {message.stream_id}")
 
     def _underlay_changed(self, *, moved: bool) -> None:
         """Reports a new underlay at once: until then, peers send to the old address, and so may the connection."""
@@ -327,20 +337,6 @@ class Runner:
         finally:
             if self._workers.get(session_uid) is worker:
                 del self._workers[session_uid], self._jobs[session_uid]
-
-    def _warn_of_missing(self, named: set[str]) -> None:
-        """Logs sessions that the control plane does not name and never ordered to delete; they are kept.
-
-        Most likely its database was restored from an earlier backup. User data is never removed for that.
-        """
-        for uid in sorted(self._workers.keys() - named):
-            log.warning(
-                "the server does not know this session and never ordered its deletion: its container and files are "
-                "kept",
-                session=uid,
-                remedy="restore a later backup of the server; or save what you need, stop the runner, remove its"
-                " assignments.json, and start it: what the server does not know either is removed a minute later",
-            )
 
     def _known(self) -> frozenset[str]:
         copied = self._copies.sessions if self._copies else frozenset[str]()

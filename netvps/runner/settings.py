@@ -32,6 +32,8 @@ class RunnerSettings:
     """Seconds before an orphan is removed."""
     lacks: frozenset[str] = frozenset()
     """Capabilities (domain.runner.runner) that this machine, or this process, does not have."""
+    labels: tuple[str, ...] = ()
+    """KEY=VALUE, for the server."""
 
     def __post_init__(self) -> None:
         if len(str(self.run_dir).encode()) > _MAX_RUN_DIR:

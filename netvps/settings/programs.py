@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
+from netvps.settings.image_values import images_for_runners, runner_labels
 from netvps.settings.secret_files import read_secret
 from netvps.settings.values import (
     Repeatable,
@@ -142,6 +143,11 @@ class ServerSettings(Settings):
     terminal_ui: bool = Field(default=True, description="the terminal UI for `ssh HOST` without a session's name")
     http_port: Port = Field(default=7480, description="health and metrics over HTTP")
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that specify none")
+    images_ahead: Annotated[str, BeforeValidator(joined), AfterValidator(images_for_runners), Repeatable()] = Field(
+        default="",
+        description="images that runners get before a session needs them: IMAGE, or IMAGE@KEY=VALUE for those with that"
+        " label; several with commas",
+    )
     overlay_pool: str = Field(default="10.128.0.0/10", description="range from which runners get their subnets")
     overlay_prefix: int = Field(default=22, ge=8, le=29, description="prefix length of a runner's subnet")
     overlay_vni: int = Field(default=7, ge=1, le=(1 << 24) - 1, description="VXLAN network identifier")
@@ -210,6 +216,9 @@ class RunnerSettings(Settings):
     join_token: SecretStr | None = Field(default=None, description="single-use token, needed only to join")
     join_token_file: Path | None = Field(default=None, description="file with the join token, needed only to join")
     docker_host: str | None = Field(default=None, description="Docker's socket; by default DOCKER_HOST or its own")
+    labels: Annotated[str, BeforeValidator(joined), AfterValidator(runner_labels), Repeatable()] = Field(
+        default="", description="labels of this machine, KEY=VALUE, for images_ahead of the server; several with commas"
+    )
     no_sessions: bool = Field(
         default=False, description="only join this machine to the overlay: needs no Docker, and gets no sessions"
     )

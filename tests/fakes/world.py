@@ -19,6 +19,7 @@ from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
 from netvps.services.images.default_image import DefaultImages
+from netvps.services.images.holdings import ImageHoldings
 from netvps.services.images.images import Images
 from netvps.services.moves.moves import Moves
 from netvps.services.runners.certificates import Certificates
@@ -60,14 +61,17 @@ class World:
         self.store, self.clock, self.ca, self.new_uid = store, clock, FakeCa(), new_uid
         self.feed = Feed(store)
         progress = Progress(store, self.feed)
-        self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown)
+        self.holdings = ImageHoldings()
+        self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown, images=self.holdings)
         self.copies = Copies(store, clock)
-        self.moves = Moves(store, clock, new_uid, self.copies)
+        self.moves = Moves(store, clock, new_uid, self.copies, images=self.holdings)
         self.default_images = DefaultImages(store, clock, self.feed, IMAGE)
-        self.images = Images(store, self.default_images)
+        self.images = Images(store, self.default_images, self.holdings)
         self.snapshots = Snapshots(store, clock, new_uid, Limits(per_session=5, per_user=8), self.copies)
         self.clones = Clones(store, clock, new_uid)
-        self.runners = Runners(store, clock, self.ca, progress=progress, overlay_settings=SETTINGS)
+        self.runners = Runners(
+            store, clock, self.ca, progress=progress, overlay_settings=SETTINGS, images=self.holdings
+        )
         self.joining = Joining(store, clock, new_uid, self.ca, SETTINGS, 22)
         self.certificates = Certificates(store, clock, self.ca)
         self.access = Access(store, clock, new_uid)

@@ -15,6 +15,7 @@ from netvps.adapters.docker.client import Api, Docker
 from netvps.adapters.docker.containers.usage import SessionUsage
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.domain.access.identity import AgentCredential
+from netvps.domain.image.copies import ImageRequest
 from netvps.domain.metrics import Measurement, MetricsReport, MetricsRequest
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.settings import OverlaySettings
@@ -99,6 +100,10 @@ class ScriptedLink:
 
     async def read_copy(self, request: CopyRequest, source: str) -> AsyncGenerator[tuple[str, bytes], None]:
         for piece in self.parts[request.snapshot]:
+            yield source, piece
+
+    async def read_image(self, request: ImageRequest, source: str) -> AsyncGenerator[tuple[str, bytes], None]:
+        for piece in self.parts[request.reference]:
             yield source, piece
 
     async def send_copy(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:

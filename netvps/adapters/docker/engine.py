@@ -28,9 +28,11 @@ from netvps.adapters.docker.files.snapshot_archives import SnapshotArchives
 from netvps.adapters.docker.files.snapshots import Snapshots
 from netvps.adapters.docker.files.travelling import Travelling
 from netvps.adapters.docker.files.volumes import SessionVolumes
+from netvps.adapters.docker.images.image_travel import ImageTravel
 from netvps.adapters.docker.leftovers import Leftovers
 from netvps.adapters.docker.network.network import SessionNetworks
 from netvps.adapters.docker.stream import Closable, iterate
+from netvps.domain.image.image import ImageProgress
 from netvps.domain.image.login import Credential
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.runner.docker_names import container_name, restore_name, session_of
@@ -83,6 +85,7 @@ class DockerEngine:
         self.browse = Browsing(self._archives).open
         self.take_in = Imports(docker, archives, self._archives).write
         self.travelling = Travelling(archives, self._archives, self._images)
+        self.image_travel = ImageTravel(docker, archives, self._images, contents)
         self._leftovers = Leftovers(docker, node)
         self.environments = Environments(docker, self._images, contents, copies / "contexts")
         # What a part does by itself, the part offers; the methods below take several.
@@ -94,9 +97,17 @@ class DockerEngine:
         self.mounted, self.things = self._leftovers.mounted, self._leftovers.things
         self.watch = Events(docker, node).watch
 
-    def pull_with(self, logins: Callable[[str], Awaitable[Credential | None]]) -> None:
-        """Pulls with these logins to registries, by HOST[:PORT], before those of Docker's own configuration."""
+    def pull_with(
+        self,
+        logins: Callable[[str], Awaitable[Credential | None]],
+        peers: Callable[[str], AsyncGenerator[ImageProgress, None]],
+    ) -> None:
+        """Pulls with these logins to registries, by HOST[:PORT], before those of Docker's own configuration.
+
+        `peers` copies an image from another runner.
+        """
         self._images.logins = logins
+        self._images.peers = peers
 
     async def inspect(self, assignment: Assignment) -> Observed:
         """Inspects a session, as far as its desired state needs it."""
@@ -299,6 +310,7 @@ class DockerEngine:
             disk_bytes=info.disk_bytes,
             disk_limits=not info.disk_limits_problem,
             disk_limits_problem=info.disk_limits_problem,
+            architecture=await self._images.machine(),
         )
 
     async def owned(self) -> frozenset[str]:

@@ -196,6 +196,108 @@ class CopyRequest(_message.Message):
 Global___CopyRequest: _TypeAlias = CopyRequest  # noqa: Y015
 
 @_typing.final
+class ImageCopyRequest(_message.Message):
+    """ImageCopyRequest asks a runner to call SendCopy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    IMAGE_DIGEST_FIELD_NUMBER: _builtins.int
+    LAYER_DIGEST_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    stream_id: _builtins.str
+    """As in CopyRequest."""
+    reference: _builtins.str
+    """As in ReadImageRequest."""
+    image_digest: _builtins.str
+    """As in ReadImageRequest."""
+    layer_digest: _builtins.str
+    """As in ReadImageRequest."""
+    offset: _builtins.int
+    """As in ReadImageRequest."""
+    def __init__(
+        self,
+        *,
+        stream_id: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        image_digest: _builtins.str = ...,
+        layer_digest: _builtins.str = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_digest", b"image_digest", "layer_digest", b"layer_digest", "offset", b"offset", "reference", b"reference", "stream_id", b"stream_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageCopyRequest: _TypeAlias = ImageCopyRequest  # noqa: Y015
+
+@_typing.final
+class ReadImageRequest(_message.Message):
+    """ReadImageRequest names a part of an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    IMAGE_DIGEST_FIELD_NUMBER: _builtins.int
+    LAYER_DIGEST_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    RUNNER_UID_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """The image: [HOST/]NAME:TAG."""
+    image_digest: _builtins.str
+    """Its id, as in its description; empty to read that: a JSON object, with the configuration and the layers."""
+    layer_digest: _builtins.str
+    """A layer, by the digest of its uncompressed content ("sha256:HEX"); empty for the description."""
+    offset: _builtins.int
+    """Bytes of the layer to leave out at its beginning, because the caller has them."""
+    runner_uid: _builtins.str
+    """Uid of the runner to read from; empty for the description, which comes from one with the newest image."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        image_digest: _builtins.str = ...,
+        layer_digest: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        runner_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_digest", b"image_digest", "layer_digest", b"layer_digest", "offset", b"offset", "reference", b"reference", "runner_uid", b"runner_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadImageRequest: _TypeAlias = ReadImageRequest  # noqa: Y015
+
+@_typing.final
+class ReadImageResponse(_message.Message):
+    """ReadImageResponse is a piece of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_UID_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    runner_uid: _builtins.str
+    """As in ReadCopyResponse."""
+    data: _builtins.bytes
+    """At most 256 KiB."""
+    def __init__(
+        self,
+        *,
+        runner_uid: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "runner_uid", b"runner_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadImageResponse: _TypeAlias = ReadImageResponse  # noqa: Y015
+
+@_typing.final
 class ReadCopyRequest(_message.Message):
     """ReadCopyRequest names a part of a snapshot."""
 

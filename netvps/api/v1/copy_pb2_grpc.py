@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class CopyServiceStub:
-    """CopyService carries snapshots from runner to runner through the control plane. Served on :7444, to certificates
-    "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot has the digests of its
-    parts.
+    """CopyService carries snapshots and images from runner to runner through the control plane. Served on :7444, to
+    certificates "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot or of an
+    image has the digests of its parts.
     """
 
     def __init__(self, channel):
@@ -42,6 +42,11 @@ class CopyServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_copy__pb2.ReadCopyRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_copy__pb2.ReadCopyResponse.FromString,
                 _registered_method=True)
+        self.ReadImage = channel.unary_stream(
+                '/netvps.api.v1.CopyService/ReadImage',
+                request_serializer=netvps_dot_api_dot_v1_dot_copy__pb2.ReadImageRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_copy__pb2.ReadImageResponse.FromString,
+                _registered_method=True)
         self.SendCopy = channel.stream_unary(
                 '/netvps.api.v1.CopyService/SendCopy',
                 request_serializer=netvps_dot_api_dot_v1_dot_copy__pb2.SendCopyRequest.SerializeToString,
@@ -50,9 +55,9 @@ class CopyServiceStub:
 
 
 class CopyServiceServicer:
-    """CopyService carries snapshots from runner to runner through the control plane. Served on :7444, to certificates
-    "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot has the digests of its
-    parts.
+    """CopyService carries snapshots and images from runner to runner through the control plane. Served on :7444, to
+    certificates "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot or of an
+    image has the digests of its parts.
     """
 
     def ReadCopy(self, request, context):
@@ -63,8 +68,17 @@ class CopyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadImage(self, request, context):
+        """ReadImage streams a part of an image that a session of the caller is made from, or that the caller is pulling.
+        Errors: NOT_FOUND (no other runner has it, or the caller has the newest), PERMISSION_DENIED (neither holds),
+        UNAVAILABLE, RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SendCopy(self, request_iterator, context):
-        """SendCopy carries what a CopyRequest asked for.
+        """SendCopy carries what a CopyRequest or an ImageCopyRequest asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +91,11 @@ def add_CopyServiceServicer_to_server(servicer, server):
                     servicer.ReadCopy,
                     request_deserializer=netvps_dot_api_dot_v1_dot_copy__pb2.ReadCopyRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_copy__pb2.ReadCopyResponse.SerializeToString,
+            ),
+            'ReadImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadImage,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_copy__pb2.ReadImageRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_copy__pb2.ReadImageResponse.SerializeToString,
             ),
             'SendCopy': grpc.stream_unary_rpc_method_handler(
                     servicer.SendCopy,
@@ -92,9 +111,9 @@ def add_CopyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CopyService:
-    """CopyService carries snapshots from runner to runner through the control plane. Served on :7444, to certificates
-    "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot has the digests of its
-    parts.
+    """CopyService carries snapshots and images from runner to runner through the control plane. Served on :7444, to
+    certificates "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot or of an
+    image has the digests of its parts.
     """
 
     @staticmethod
@@ -114,6 +133,33 @@ class CopyService:
             '/netvps.api.v1.CopyService/ReadCopy',
             netvps_dot_api_dot_v1_dot_copy__pb2.ReadCopyRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_copy__pb2.ReadCopyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/netvps.api.v1.CopyService/ReadImage',
+            netvps_dot_api_dot_v1_dot_copy__pb2.ReadImageRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_copy__pb2.ReadImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,9 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CopyServiceStub:
-    """CopyService carries snapshots from runner to runner through the control plane. Served on :7444, to certificates
-    "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot has the digests of its
-    parts.
+    """CopyService carries snapshots and images from runner to runner through the control plane. Served on :7444, to
+    certificates "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot or of an
+    image has the digests of its parts.
     """
 
     @_typing.overload
@@ -40,14 +40,19 @@ class CopyServiceStub:
     """ReadCopy streams a part of a snapshot that the caller was ordered to copy. Errors: NOT_FOUND (it was not, or no
     runner has it), UNAVAILABLE (no runner that has it is connected), RESOURCE_EXHAUSTED (too many transfers).
     """
+    ReadImage: _grpc.UnaryStreamMultiCallable[_copy_pb2.ReadImageRequest, _copy_pb2.ReadImageResponse]
+    """ReadImage streams a part of an image that a session of the caller is made from, or that the caller is pulling.
+    Errors: NOT_FOUND (no other runner has it, or the caller has the newest), PERMISSION_DENIED (neither holds),
+    UNAVAILABLE, RESOURCE_EXHAUSTED.
+    """
     SendCopy: _grpc.StreamUnaryMultiCallable[_copy_pb2.SendCopyRequest, _copy_pb2.SendCopyResponse]
-    """SendCopy carries what a CopyRequest asked for."""
+    """SendCopy carries what a CopyRequest or an ImageCopyRequest asked for."""
 
 @_typing.type_check_only
 class CopyServiceAsyncStub(CopyServiceStub):
-    """CopyService carries snapshots from runner to runner through the control plane. Served on :7444, to certificates
-    "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot has the digests of its
-    parts.
+    """CopyService carries snapshots and images from runner to runner through the control plane. Served on :7444, to
+    certificates "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot or of an
+    image has the digests of its parts.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -55,13 +60,18 @@ class CopyServiceAsyncStub(CopyServiceStub):
     """ReadCopy streams a part of a snapshot that the caller was ordered to copy. Errors: NOT_FOUND (it was not, or no
     runner has it), UNAVAILABLE (no runner that has it is connected), RESOURCE_EXHAUSTED (too many transfers).
     """
+    ReadImage: _aio.UnaryStreamMultiCallable[_copy_pb2.ReadImageRequest, _copy_pb2.ReadImageResponse]  # type: ignore[assignment]
+    """ReadImage streams a part of an image that a session of the caller is made from, or that the caller is pulling.
+    Errors: NOT_FOUND (no other runner has it, or the caller has the newest), PERMISSION_DENIED (neither holds),
+    UNAVAILABLE, RESOURCE_EXHAUSTED.
+    """
     SendCopy: _aio.StreamUnaryMultiCallable[_copy_pb2.SendCopyRequest, _copy_pb2.SendCopyResponse]  # type: ignore[assignment]
-    """SendCopy carries what a CopyRequest asked for."""
+    """SendCopy carries what a CopyRequest or an ImageCopyRequest asked for."""
 
 class CopyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """CopyService carries snapshots from runner to runner through the control plane. Served on :7444, to certificates
-    "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot has the digests of its
-    parts.
+    """CopyService carries snapshots and images from runner to runner through the control plane. Served on :7444, to
+    certificates "netvps://runner/UID". What is read is checked by the reader: the description of a snapshot or of an
+    image has the digests of its parts.
     """
 
     @_abc_1.abstractmethod
@@ -75,11 +85,22 @@ class CopyServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReadImage(
+        self,
+        request: _copy_pb2.ReadImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_copy_pb2.ReadImageResponse], _abc.AsyncIterator[_copy_pb2.ReadImageResponse]]:
+        """ReadImage streams a part of an image that a session of the caller is made from, or that the caller is pulling.
+        Errors: NOT_FOUND (no other runner has it, or the caller has the newest), PERMISSION_DENIED (neither holds),
+        UNAVAILABLE, RESOURCE_EXHAUSTED.
+        """
+
+    @_abc_1.abstractmethod
     def SendCopy(
         self,
         request_iterator: _MaybeAsyncIterator[_copy_pb2.SendCopyRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_copy_pb2.SendCopyResponse, _abc.Awaitable[_copy_pb2.SendCopyResponse]]:
-        """SendCopy carries what a CopyRequest asked for."""
+        """SendCopy carries what a CopyRequest or an ImageCopyRequest asked for."""
 
 def add_CopyServiceServicer_to_server(servicer: CopyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

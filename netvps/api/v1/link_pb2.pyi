@@ -128,6 +128,7 @@ class RunnerHello(_message.Message):
     ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
     ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
     NO_SESSIONS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Random, generated at each start of the process."""
     version: _builtins.str
@@ -158,6 +159,10 @@ class RunnerHello(_message.Message):
     def overlay_problems(self) -> _containers.RepeatedCompositeFieldContainer[_runner_pb2.OverlayProblem]:
         """As in Runner."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in Runner."""
+
     def __init__(
         self,
         *,
@@ -172,10 +177,11 @@ class RunnerHello(_message.Message):
         engine_problem: _builtins.str = ...,
         isolation_problem: _builtins.str = ...,
         no_sessions: _builtins.bool = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "engine_problem", b"engine_problem", "instance_id", b"instance_id", "isolation_problem", b"isolation_problem", "netmap_generation", b"netmap_generation", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "resume_revision", b"resume_revision", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "engine_problem", b"engine_problem", "instance_id", b"instance_id", "isolation_problem", b"isolation_problem", "labels", b"labels", "netmap_generation", b"netmap_generation", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "resume_revision", b"resume_revision", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -326,6 +332,7 @@ class ConnectResponse(_message.Message):
     FILES_REQUEST_FIELD_NUMBER: _builtins.int
     COPY_ORDER_FIELD_NUMBER: _builtins.int
     COPY_REQUEST_FIELD_NUMBER: _builtins.int
+    IMAGE_COPY_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First, once."""
@@ -370,6 +377,10 @@ class ConnectResponse(_message.Message):
     def copy_request(self) -> _copy_pb2.CopyRequest:
         """Another runner copies a snapshot from here."""
 
+    @_builtins.property
+    def image_copy_request(self) -> _copy_pb2.ImageCopyRequest:
+        """Another runner copies an image from here."""
+
     def __init__(
         self,
         *,
@@ -384,12 +395,13 @@ class ConnectResponse(_message.Message):
         files_request: _link_snapshot_pb2.FilesRequest | None = ...,
         copy_order: _copy_pb2.CopyOrder | None = ...,
         copy_request: _copy_pb2.CopyRequest | None = ...,
+        image_copy_request: _copy_pb2.ImageCopyRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "image_copy_request", b"image_copy_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "image_copy_request", b"image_copy_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request", "metrics_request", "files_request", "copy_order", "copy_request"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request", "metrics_request", "files_request", "copy_order", "copy_request", "image_copy_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

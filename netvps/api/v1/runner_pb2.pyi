@@ -74,6 +74,7 @@ class Runner(_message.Message):
     NO_SESSIONS_FIELD_NUMBER: _builtins.int
     GPUS_IN_USE_FIELD_NUMBER: _builtins.int
     CORDONED_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "runners/NAME"."""
     uid: _builtins.str
@@ -136,6 +137,10 @@ class Runner(_message.Message):
     def gpus_in_use(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """UUIDs of its GPUs that sessions hold."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its labels, KEY=VALUE, as its operator says (netvps runner --labels); at most 32."""
+
     def __init__(
         self,
         *,
@@ -158,10 +163,11 @@ class Runner(_message.Message):
         no_sessions: _builtins.bool = ...,
         gpus_in_use: _abc.Iterable[_builtins.str] | None = ...,
         cordoned: _builtins.bool = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "cordoned", b"cordoned", "create_time", b"create_time", "engine_problem", b"engine_problem", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "gpus_in_use", b"gpus_in_use", "isolation_problem", b"isolation_problem", "last_seen_time", b"last_seen_time", "name", b"name", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "cordoned", b"cordoned", "create_time", b"create_time", "engine_problem", b"engine_problem", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "gpus_in_use", b"gpus_in_use", "isolation_problem", b"isolation_problem", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -236,6 +242,7 @@ class Capacity(_message.Message):
     DISK_LIMITS_PROBLEM_FIELD_NUMBER: _builtins.int
     GPUS_FIELD_NUMBER: _builtins.int
     GPU_PROBLEM_FIELD_NUMBER: _builtins.int
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
     cpus: _builtins.int
     """Logical CPUs."""
     memory_bytes: _builtins.int
@@ -252,6 +259,8 @@ class Capacity(_message.Message):
     """Why it cannot, for people, with a remedy."""
     gpu_problem: _builtins.str
     """Why there are no GPUs, or which of them cannot be used, for people."""
+    architecture: _builtins.str
+    """Its architecture, as in the platform of an image: "amd64", "arm64"; empty if unknown."""
     @_builtins.property
     def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gpu]:
         """The GPUs that sessions can have, at most 64."""
@@ -268,10 +277,11 @@ class Capacity(_message.Message):
         disk_limits_problem: _builtins.str = ...,
         gpus: _abc.Iterable[Global___Gpu] | None = ...,
         gpu_problem: _builtins.str = ...,
+        architecture: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpus", b"cpus", "disk_bytes", b"disk_bytes", "disk_free_bytes", b"disk_free_bytes", "disk_limits", b"disk_limits", "disk_limits_problem", b"disk_limits_problem", "engine_version", b"engine_version", "gpu_problem", b"gpu_problem", "gpus", b"gpus", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "cpus", b"cpus", "disk_bytes", b"disk_bytes", "disk_free_bytes", b"disk_free_bytes", "disk_limits", b"disk_limits", "disk_limits_problem", b"disk_limits_problem", "engine_version", b"engine_version", "gpu_problem", b"gpu_problem", "gpus", b"gpus", "memory_bytes", b"memory_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 @click.option("--runner", "runners", type=RUNNER, multiple=True, metavar="RUNNER",
               help="Only to this runner; may be repeated.")  # fmt: skip
 def pull(image: str, runners: Sequence[str]) -> None:
-    """Pull an image from its registry to every runner that is online, so that sessions start there at once.
+    """Pull an image to every runner that is online, so that sessions start there at once.
 
+    It comes from its registry; what netvps built (netvps/NAME), or no registry gives, from a runner that has it.
     Ctrl-C ends it; layers that are complete stay for the next time.
 
     Example: netvps env pull debian:12

@@ -171,6 +171,8 @@ def _view(*, whole: bool = False) -> View[RunnerView]:
             Column("UNDERLAY", underlay, wide=True),
             Column("GATEWAY", gateway, wide=True),
             Column("PROBLEMS", problems, wide=True),
+            Column("ARCHITECTURE", lambda view: view.runner.capacity.architecture, wide=True),
+            Column("LABELS", lambda view: ",".join(view.runner.labels), wide=True),
             Column("VERSION", lambda view: view.runner.version, wide=True),
             Column("UID", lambda view: view.runner.uid, wide=True),
         ),

@@ -54,6 +54,11 @@ def environment_of(reference: str) -> str:
     return name if ours and (not colon or tag == LATEST) else ""
 
 
+def is_environment(reference: str) -> bool:
+    """Whether only runners can have an image of this name, and no registry: "netvps/NAME[:TAG]"."""
+    return reference.startswith(_ENVIRONMENT)
+
+
 def _tagged(reference: str) -> str:
     try:
         return check_reference(reference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.image.places import ImagePlaces
 from netvps.domain.runner.gpu import allocate, holders_words, ids_words
 from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.spec import Network
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 3
 """Maximum number of runners named in a message."""
+
+
+_MORE_SESSIONS: Final = 8
+_MORE_LOAD: Final = 0.25
+"""How much more than the least loaded one, in sessions and in parts of its machine, a runner that has the image has."""
+_ANYWHERE: Final = ImagePlaces()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +102,12 @@ def gpus_for(session: Session, runner: Runner, use: Use) -> tuple[str, ...] | No
     return allocate(spec.gpu_count, runner.capacity.gpus, use.gpus, named=spec.gpu_ids, before=session.gpus_before)
 
 
-def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use]) -> Runner | None:
+def choose(
+    session: Session, runners: Iterable[Runner], uses: Mapping[str, Use], images: ImagePlaces = _ANYWHERE
+) -> Runner | None:
     """The online runner with the most room left after placing the session; None if no runner fits.
+
+    One that has the image comes before others, unless it is much more loaded: those would transfer the image first.
 
     Room is measured in CPU, memory or disk, whichever is scarcest. The sum of all limits may exceed the machine,
     because sessions are idle most of the time; only GPUs are exclusive. `uses` is keyed by the runner's uid; a missing
@@ -110,8 +121,17 @@ def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use])
     def has_gpus(runner: Runner) -> bool:
         return gpus_for(session, runner, uses.get(runner.uid, Use())) is not None
 
-    fitting = (runner for runner in runners if is_able(runner) and fits(session.spec, runner) and has_gpus(runner))
-    return min(fitting, key=rank, default=None)
+    able = (runner for runner in runners if is_able(runner) and images.fits(runner))
+    ranked = [(rank(runner), runner) for runner in able if fits(session.spec, runner) and has_gpus(runner)]
+    if not ranked:
+        return None
+    load, sessions = min(one[0] for one, _ in ranked), min(one[1] for one, _ in ranked)
+    near = [
+        (one, runner)
+        for one, runner in ranked
+        if images.has(runner) and one[0] <= load + _MORE_LOAD and one[1] <= sessions + _MORE_SESSIONS
+    ]
+    return min(near or ranked, key=lambda pair: pair[0])[1]
 
 
 def is_able(runner: Runner) -> bool:
@@ -125,7 +145,11 @@ def is_able(runner: Runner) -> bool:
 
 
 def why_none(  # noqa: PLR0911 — one answer per cause
-    spec: SessionSpec, runners: Iterable[Runner], uses: Mapping[str, Use] | None = None, owner: str = ""
+    spec: SessionSpec,
+    runners: Iterable[Runner],
+    uses: Mapping[str, Use] | None = None,
+    owner: str = "",
+    images: ImagePlaces = _ANYWHERE,
 ) -> str:
     """Why `choose` found no runner, for the session's `owner`."""
     online = [runner for runner in runners if runner.state is RunnerState.ONLINE]
@@ -142,6 +166,8 @@ def why_none(  # noqa: PLR0911 — one answer per cause
         problems = "; ".join(f"{runner.name}: {runner.engine_problem}" for runner in online[:_NAMED])
         return f"no runner that is online can start sessions now ({problems}); it starts when one can"
     online = able
+    if wrong := images.why_none(online):
+        return wrong
     if spec.network is Network.OVERLAY and not any(runner.underlay for runner in online):
         return "no runner that is online is on the overlay; see netvps runner ls, or use another network"
     if spec.disk_bytes and not any(runner.capacity.disk_limits for runner in online):

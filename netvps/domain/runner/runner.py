@@ -26,13 +26,25 @@ COPIES: Final = "copies"
 """The runner carries out orders for copies of snapshots, and sends its own to other runners."""
 IMAGES: Final = "images"
 """The runner lists, pulls and removes images on request."""
+IMAGE_COPIES: Final = "image_copies"
+"""The runner sends its images to other runners."""
 BROWSING: Final = "browsing"
 """The runner shows the files of snapshots over SFTP."""
 HOST_ROUTES: Final = "host_routes"
 """The runner reaches sessions that moved to other runners with their address."""
 KEPT_ADDRESSES: Final = "kept_addresses"
 """The runner gives moved sessions the address that they had before."""
-CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES, COPIES, IMAGES, BROWSING, HOST_ROUTES, KEPT_ADDRESSES)
+CAPABILITIES: Final = (
+    PAUSE,
+    SNAPSHOTS,
+    SNAPSHOT_FILES,
+    COPIES,
+    IMAGES,
+    IMAGE_COPIES,
+    BROWSING,
+    HOST_ROUTES,
+    KEPT_ADDRESSES,
+)
 """What a runner of this version can do, and older ones cannot."""
 
 
@@ -60,6 +72,8 @@ class Capacity:
     gpus: tuple[Gpu, ...] = ()
     gpu_problem: str = ""
     """Why there are no GPUs, or which of them cannot be used."""
+    architecture: str = ""
+    """As in a platform, without a variant: "amd64", "arm64"; '' if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +145,8 @@ class Runner:
     """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
     cordoned: bool = False
     """It is drained: the scheduler places no session on it."""
+    labels: tuple[str, ...] = ()
+    """KEY=VALUE, as its operator says."""
 
     @property
     def key(self) -> str:
@@ -180,6 +196,8 @@ class RunnerHello:
     """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
     no_sessions: bool = False
     """It only joins its machine to the overlay."""
+    labels: tuple[str, ...] = ()
+    """KEY=VALUE."""
 
 
 @dataclass(frozen=True, slots=True)

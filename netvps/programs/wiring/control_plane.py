@@ -16,6 +16,7 @@ import structlog
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.netlink.interfaces.mac import link_mac
+from netvps.domain.image.ahead import ImageAhead
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Runner
@@ -48,7 +49,9 @@ from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.access.terminal_ui import UiTokens
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
+from netvps.services.images.ahead import ImagesAhead
 from netvps.services.images.default_image import DefaultImages
+from netvps.services.images.holdings import ImageHoldings
 from netvps.services.images.images import Images
 from netvps.services.images.registries import Registries
 from netvps.services.metrics import Metrics
@@ -135,7 +138,8 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
         feed, overlay_settings = Feed(store), _overlay_settings(settings, cluster_id)
         progress = Progress(store, feed)
         copies = Copies(store, clock.now, default=settings.snapshot_copies)
-        moves = Moves(store, clock.now, clock.new_uid, copies)
+        holdings = ImageHoldings()
+        moves = Moves(store, clock.now, clock.new_uid, copies, images=holdings)
         default_images = DefaultImages(store, clock.now, feed, settings.default_image)
         audit = AuditLog(store, clock.now, timedelta(days=settings.audit_days))
         netmap = NetmapHub(store, feed, overlay_settings, encoded)
@@ -153,7 +157,19 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
         ]
         for task in background:
             stack.callback(task.cancel)
-        shared = (feed, progress, copies, moves, default_images, netmap, overlay_settings, location, names, audit)
+        shared = (
+            feed,
+            progress,
+            copies,
+            moves,
+            default_images,
+            netmap,
+            overlay_settings,
+            location,
+            names,
+            audit,
+            holdings,
+        )
         yield await _Parts(settings, store, ca, *shared).listen(stack, http)
 
 
@@ -174,6 +190,7 @@ class _Parts:
     location: GatewayLocation
     names: tuple[str, ...]
     audit: AuditLog
+    holdings: ImageHoldings
 
     async def listen(self, stack: AsyncExitStack, http: HttpGateway) -> ControlPlane:
         """Starts the gateway, then the API, so that the API never listens without a gateway."""
@@ -216,6 +233,10 @@ class _Parts:
         if front is not None:
             front.serve()
         worker.browse = partial(_browse, services, api)
+        wanted = [ImageAhead.parse(one) for one in settings.images_ahead.split(",") if one]
+        ahead = ImagesAhead(self.store, services.images, self.holdings, wanted)
+        tasks = await stack.enter_async_context(Tasks())
+        tasks.start(ahead.run(api.files), name="images ahead")
         schedule = SnapshotSchedule(self.store, clock.now, clock.new_uid, settings.snapshot_copies)
         await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files, schedule))
         sleeping = await stack.enter_async_context(Tasks())
@@ -236,12 +257,14 @@ class _Parts:
         access = Access(store, clock.now, clock.new_uid)
         await access.ensure_admin(user_name())
         return Services(
-            sessions=Sessions(store, clock.now, clock.new_uid, settings.default_image, self.progress.shown),
+            sessions=Sessions(
+                store, clock.now, clock.new_uid, settings.default_image, self.progress.shown, images=self.holdings
+            ),
             snapshots=snapshots,
             idle_rules=idle_rules,
             copies=self.copies,
             moves=self.moves,
-            images=Images(store, self.default_images),
+            images=Images(store, self.default_images, self.holdings),
             default_images=self.default_images,
             registries=Registries(store, clock.now, ca.vault),
             clones=Clones(store, clock.now, clock.new_uid, settings.snapshot_copies),
@@ -256,6 +279,7 @@ class _Parts:
                 heartbeat_interval=settings.heartbeat_interval,
                 rows=self.netmap.runner,
                 copies=settings.snapshot_copies,
+                images=self.holdings,
             ),
             joining=Joining(store, clock.now, clock.new_uid, ca, self.overlay_settings, settings.overlay_prefix),
             assignments=partial(follow, store, self.feed),

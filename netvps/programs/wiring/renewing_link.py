@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from netvps.domain.image.copies import ImageRequest
     from netvps.domain.image.login import Credential
     from netvps.domain.runner.runner import RunnerHello
     from netvps.domain.snapshot.copies import CopyRequest
@@ -117,6 +118,12 @@ class RenewingLink:
     async def read_copy(self, request: CopyRequest, source: str) -> AsyncGenerator[tuple[str, bytes], None]:
         """As in the Protocol."""
         async with closing(self._link.read_copy(request, source)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def read_image(self, request: ImageRequest, source: str) -> AsyncGenerator[tuple[str, bytes], None]:
+        """As in the Protocol."""
+        async with closing(self._link.read_image(request, source)) as answers:
             async for answer in answers:
                 yield answer
 

@@ -30,6 +30,7 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from netvps.domain.image.copies import ImageRequest
     from netvps.domain.image.login import Credential
     from netvps.domain.runner.runner import RunnerHello
     from netvps.domain.snapshot.copies import CopyRequest
@@ -202,8 +203,25 @@ class RunnerLink:
         finally:
             call.cancel()
 
+    async def read_image(self, request: ImageRequest, source: str) -> AsyncIterator[tuple[str, bytes]]:
+        """Reads a part of an image, as `read_copy`. Raises NotPermitted, too."""
+        message = copy_pb2.ReadImageRequest(
+            reference=request.reference,
+            image_digest=request.image,
+            layer_digest=request.layer,
+            offset=request.offset,
+            runner_uid=source,
+        )
+        call = self._copies.ReadImage(message)
+        try:
+            async with _errors(self._endpoint):
+                async for piece in call:
+                    yield piece.runner_uid, piece.data
+        finally:
+            call.cancel()
+
     async def send_copy(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
-        """Sends a part that a CopyRequest asked for; returns when it ends or the reader is gone."""
+        """Sends a part that a CopyRequest or an ImageRequest asked for; returns when it ends or the reader is gone."""
         async with _errors(self._endpoint):
             await self._copies.SendCopy(_copy_messages(stream_id, pieces))
 

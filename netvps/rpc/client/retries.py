@@ -50,7 +50,7 @@ NEVER: Final = {
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),
     "RunnerLinkService": ("Connect", "CreateBootToken", "GetRegistryLogin", "SendLogs", "CarryFiles"),
-    "CopyService": ("ReadCopy", "SendCopy"),
+    "CopyService": ("ReadCopy", "ReadImage", "SendCopy"),
     "TunnelService": ("Control", "DialBack"),
 }
 """Methods that a retry would carry out twice, or whose caller decides about retries itself."""

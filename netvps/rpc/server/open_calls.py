@@ -50,6 +50,7 @@ RUNNER_LIMITS: Final = {
     f"{_PACKAGE}RunnerLinkService/SendLogs": 64,
     f"{_PACKAGE}RunnerLinkService/CarryFiles": 64,
     f"{_PACKAGE}CopyService/ReadCopy": 4,
+    f"{_PACKAGE}CopyService/ReadImage": 4,
     f"{_PACKAGE}CopyService/SendCopy": 8,
     f"{_PACKAGE}CertificateService/RenewCertificate": 4,
 }

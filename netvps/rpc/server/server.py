@@ -337,7 +337,8 @@ class ApiServer:
         return {
             f"{_PACKAGE}.RunnerLinkService": partial(link.add_RunnerLinkServiceServicer_to_server, links),
             f"{_PACKAGE}.CopyService": partial(
-                copy.add_CopyServiceServicer_to_server, CopyServicer(given.copies, self._copies)
+                copy.add_CopyServiceServicer_to_server,
+                CopyServicer(given.copies, self._copies, images=given.images.sources, carrier=self.files),
             ),
             f"{_PACKAGE}.TunnelService": partial(
                 tunnel.add_TunnelServiceServicer_to_server, TunnelServicer(given.tunnels)

@@ -1,4 +1,4 @@
-"""CopyService: passes parts of snapshots from the runner that holds one to the runner that copies it."""
+"""CopyService: passes parts of snapshots and images from the runner that holds one to the runner that copies it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netvps.api.v1 import copy_pb2 as pb
 from netvps.api.v1.copy_pb2_grpc import CopyServiceServicer
 from netvps.errors import Exhausted, InvalidInput, NotFound, Unavailable
 from netvps.rpc.client.streams import closing
-from netvps.rpc.convert.runner.copies import copy_request_from_proto
+from netvps.rpc.convert.runner.copies import copy_request_from_proto, image_request_from_proto
 from netvps.rpc.convert.texts import sentence
 from netvps.rpc.server import identity
 from netvps.rpc.server.runners.session_logs import Transfer
@@ -19,10 +19,13 @@ from netvps.rpc.server.runners.session_logs import Transfer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from netvps.domain.image.copies import ImageRequest
     from netvps.domain.snapshot.copies import CopyRequest
     from netvps.rpc.server.context import Context
     from netvps.rpc.server.runners.runner_streams import RunnerStreams
     from netvps.services.copies.copies import Copies
+    from netvps.services.images.sources import ImageSources
+    from netvps.services.ports import FilesCarrier
 
 MAX_PIECE: Final = 256 * 1024
 """Maximum bytes of a part in one message."""
@@ -43,7 +46,7 @@ class StreamedCopies:
         """Whether a runner is connected to this server."""
         return self._streams.has(runner_uid)
 
-    async def read(self, runner_uid: str, request: CopyRequest) -> AsyncIterator[bytes]:
+    async def read(self, runner_uid: str, request: CopyRequest | ImageRequest) -> AsyncIterator[bytes]:
         """Yields pieces of a part that a runner holds.
 
         Raises Unavailable if it is not connected or interrupts, NotFound if it has no such part, Exhausted if there are
@@ -51,7 +54,7 @@ class StreamedCopies:
         """
         of_runner = sum(each.runner_uid == runner_uid for each in self._transfers.values())
         if len(self._transfers) >= MAX_AT_ONCE or of_runner >= MAX_OF_A_RUNNER:
-            raise Exhausted("too many snapshots are being copied: this one waits", reason="TOO_MANY_CALLS")
+            raise Exhausted("too many snapshots and images are being copied: this one waits", reason="TOO_MANY_CALLS")
         stream_id = secrets.token_hex(16)
         transfer = self._transfers[stream_id] = Transfer(runner_uid, "")
         try:
@@ -74,9 +77,13 @@ class StreamedCopies:
 class CopyServicer(CopyServiceServicer):
     """Raises the errors of the service."""
 
-    def __init__(self, copies: Copies, streams: StreamedCopies) -> None:
+    def __init__(
+        self, copies: Copies, streams: StreamedCopies, *, images: ImageSources, carrier: FilesCarrier
+    ) -> None:  # fmt: skip
         self._copies = copies
         self._streams = streams
+        self._images = images
+        self._carrier = carrier
 
     async def ReadCopy(self, request: pb.ReadCopyRequest, context: Context) -> AsyncIterator[pb.ReadCopyResponse]:
         parsed = copy_request_from_proto(request)
@@ -91,6 +98,17 @@ class CopyServicer(CopyServiceServicer):
             async for piece in pieces:
                 yield pb.ReadCopyResponse(data=piece)
 
+    async def ReadImage(self, request: pb.ReadImageRequest, context: Context) -> AsyncIterator[pb.ReadImageResponse]:
+        parsed, reader = image_request_from_proto(request), identity.runner().uid
+        await self._images.require_reader(reader, parsed.reference)
+        source = request.runner_uid
+        if not source:
+            source = random.choice(await self._images.find(self._carrier, reader, parsed.reference)).uid  # noqa: S311 — spreads the load
+        yield pb.ReadImageResponse(runner_uid=source)
+        async with closing(self._streams.read(source, parsed)) as pieces:
+            async for piece in pieces:
+                yield pb.ReadImageResponse(data=piece)
+
     async def SendCopy(
         self, request_iterator: AsyncIterator[pb.SendCopyRequest], context: Context
     ) -> pb.SendCopyResponse:
@@ -103,7 +121,7 @@ async def _pieces(first: pb.SendCopyRequest, rest: AsyncIterator[pb.SendCopyRequ
     message: pb.SendCopyRequest | None = first
     while message is not None:
         if message.error:
-            raise NotFound(f"the runner that holds the snapshot cannot send it: {sentence(message.error)}")
+            raise NotFound(f"the runner that holds it cannot send it: {sentence(message.error)}")
         if len(message.data) > MAX_PIECE:
             raise InvalidInput.of("data", f"{len(message.data)} bytes in one message are more than {MAX_PIECE}")
         if message.data:

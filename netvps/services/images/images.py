@@ -15,6 +15,8 @@ from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import IMAGES, Runner, RunnerState
 from netvps.domain.session.session import Session, SessionState
 from netvps.errors import InternalError, NetvpsError, NotFound, TimedOut, Unavailable, WrongState
+from netvps.services.images.holdings import ImageHoldings
+from netvps.services.images.sources import ImageSources
 from netvps.services.page import DEFAULT_SIZE, MAX_SIZE, decode_token, encode_token
 from netvps.services.sessions.removal import runner_named
 from netvps.services.sessions.scope import find_session
@@ -63,11 +65,14 @@ class ImagePage:
 class Images:
     """Lists, pulls and removes images of runners; `default` knows the image of sessions that name none."""
 
-    def __init__(self, store: Store, default: DefaultImages) -> None:
+    def __init__(self, store: Store, default: DefaultImages, holdings: ImageHoldings | None = None) -> None:
+        """`holdings` gets what runners say."""
         self._store = store
+        self._holdings = holdings or ImageHoldings()
         self._default = default
         self._asked: dict[str, _Asked] = {}
         """By uid of the runner."""
+        self.sources = ImageSources(store, self.find)
 
     async def list(
         self, carrier: FilesCarrier, *, runner: str = "", page_size: int = 0, page_token: str = ""
@@ -144,9 +149,24 @@ class Images:
         """
         caller.require_admin("pull images")
         work = PullImage(check_reference(reference))
-        async with aclosing(self.make(carrier, runner, work, caller, seconds=PULL_SECONDS)) as answers:
+        found = await self._require(runner)
+        async with aclosing(self.bring(carrier, found, work.reference, user=caller.user)) as answers:
             async for answer in answers:
                 yield answer
+
+    async def bring(
+        self, carrier: FilesCarrier, runner: Runner, reference: str, *, user: str = ""
+    ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
+        """Pulls an image for no caller; else as `pull`."""
+        with self.sources.pulling(runner.uid, reference):
+            work = PullImage(reference)
+            async with aclosing(self.make(carrier, runner.name, work, user, seconds=PULL_SECONDS)) as answers:
+                async for answer in answers:
+                    yield answer
+
+    async def learn(self, carrier: FilesCarrier, runner: Runner) -> None:
+        """Asks a runner for its images, so that the scheduler knows them. Raises Unavailable, WrongState."""
+        await self._found(carrier, runner)
 
     async def build(
         self, caller: Caller, carrier: FilesCarrier, runner: str, work: BuildImage, context: AsyncIterator[bytes]
@@ -157,7 +177,9 @@ class Images:
         what `context` raises.
         """
         caller.require_admin("build images")
-        async with aclosing(self.make(carrier, runner, work, caller, seconds=BUILD_SECONDS, sent=context)) as answers:
+        async with aclosing(
+            self.make(carrier, runner, work, caller.user, seconds=BUILD_SECONDS, sent=context)
+        ) as answers:
             async for answer in answers:
                 yield answer
 
@@ -169,7 +191,7 @@ class Images:
         It ends with the iteration. Requires role admin. Raises WrongState, Exhausted, Unavailable.
         """
         caller.require_admin("build images")
-        async with aclosing(self.make(carrier, runner, work, caller, seconds=BUILD_SECONDS)) as answers:
+        async with aclosing(self.make(carrier, runner, work, caller.user, seconds=BUILD_SECONDS)) as answers:
             async for answer in answers:
                 yield answer
 
@@ -189,7 +211,9 @@ class Images:
                 " its files do not change meanwhile"
             )
         order = replace(work, session_uid=found.uid)
-        async with aclosing(self.make(carrier, found.runner_name, order, caller, seconds=BUILD_SECONDS)) as answers:
+        async with aclosing(
+            self.make(carrier, found.runner_name, order, caller.user, seconds=BUILD_SECONDS)
+        ) as answers:
             async for answer in answers:
                 yield answer
 
@@ -198,7 +222,7 @@ class Images:
         carrier: FilesCarrier,
         runner: str,
         work: ImageWork,
-        caller: Caller,
+        user: str,
         *,
         seconds: float,
         sent: AsyncIterator[bytes] | None = None,
@@ -209,7 +233,7 @@ class Images:
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             async with (
-                carrier.open(found.uid, "", work, user=caller.user) as exchange,
+                carrier.open(found.uid, "", work, user=user) as exchange,
                 _sending(exchange, sent) as failures,
                 aclosing(until(deadline, exchange.answers())) as answers,
             ):
@@ -221,11 +245,28 @@ class Images:
                             yield answer
                         case Image():
                             self._asked.pop(found.uid, None)
+                            self._holdings.add(found.uid, answer)
                             yield self._view(found, answer)
                             return
         except TimeoutError:
             raise TimedOut(f"runner {runner} was not done within {seconds:.0f} s, and its work is ended") from None
         raise InternalError(f"runner {runner} made no image: see its log")
+
+    async def find(
+        self, carrier: FilesCarrier, runners: Sequence[Runner], reference: str
+    ) -> Sequence[tuple[Runner, Image]]:  # fmt: skip
+        """The image with a name on each of these runners that has it and answers."""
+        found: list[tuple[Runner, Image]] = []
+        for start in range(0, len(runners), _AT_ONCE):
+            asked = runners[start : start + _AT_ONCE]
+            answers = await asyncio.gather(*(self._found(carrier, one) for one in asked), return_exceptions=True)
+            for runner, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    if not isinstance(answer, NetvpsError):
+                        raise answer
+                    continue
+                found += [(runner, image) for image in answer if same_reference(image.reference, reference)][:1]
+        return found
 
     async def _one(self, carrier: FilesCarrier, runner: Runner, reference: str) -> Image:
         """One image of a runner. Raises NotFound."""
@@ -250,6 +291,7 @@ class Images:
         async with asked.lock:
             if clock() >= asked.until:
                 asked.images = await self._ask(carrier, runner, ListImages())
+                self._holdings.note(runner.uid, asked.images)
                 asked.until = clock() + _FRESH_SECONDS
             return asked.images
 

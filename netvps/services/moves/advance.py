@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.image.places import runs_on
 from netvps.domain.moves.move import Move, MoveStage
 from netvps.domain.moves.steps import CopyAll, Fail, Stop, Switch, Take, Wait, failing, next_step, stopping, switched
 from netvps.domain.runner.placement import Use, choose, gpus_for, is_able, why_none
@@ -84,12 +85,16 @@ async def find_target(reader: Reader, session: Session, move: Move) -> Runner | 
     """The runner that a session goes to; or why there is none, for people."""
     runners = [runner for runner in await reader.find(Runner) if runner.uid != move.origin]
     left = await left_runners(reader, session.uid)
+    origin = await reader.get(Runner, move.origin)
+    machine = origin.capacity.architecture if origin else ""
     able = [runner for runner in runners if runner.can_hold_copies and is_able(runner) and runner.uid not in left]
+    able = [runner for runner in able if runs_on(runner.capacity.architecture, machine)]
     chosen = next((runner for runner in able if runner.uid == move.target), None)
     if chosen is not None:
         return chosen
     if move.fixed:
-        return f"runner {move.target_name} cannot take it now: it is offline, drained, too old, or still erasing it"
+        why = "it is offline, drained, too old, of another architecture, or still erasing it"
+        return f"runner {move.target_name} cannot take it now: {why}"
     best = choose(session, able, await uses_of_runners(reader, able, [session]))
     if best is not None:
         return best
@@ -97,17 +102,19 @@ async def find_target(reader: Reader, session: Session, move: Move) -> Runner | 
         return "there is no other runner: add one (netvps runner join-token)"
     if able:
         return why_none(session.spec, able)
-    states = ", ".join(f"{runner.name}: {_why_not(runner, left)}" for runner in runners[:_NAMED])
+    states = ", ".join(f"{runner.name}: {_why_not(runner, left, machine)}" for runner in runners[:_NAMED])
     return f"no other runner can take it ({states})"
 
 
-def _why_not(runner: Runner, left: frozenset[str]) -> str:
+def _why_not(runner: Runner, left: frozenset[str], machine: str) -> str:
     if runner.state is not RunnerState.ONLINE:
         return "offline"
     if runner.cordoned:
         return "drained"
     if runner.uid in left:
         return "it was there before, and is not erased there yet"
+    if not runs_on(runner.capacity.architecture, machine):
+        return f"it is {runner.capacity.architecture}, and the session is of {machine}"
     return runner.engine_problem or ("runs no sessions" if runner.no_sessions else f"has version {runner.version}")
 
 

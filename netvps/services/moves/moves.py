@@ -19,6 +19,7 @@ from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
 from netvps.errors import Exhausted, NetvpsError, Unavailable, WrongState
 from netvps.services.idempotency import Idempotency, recall
+from netvps.services.images.holdings import ImageHoldings
 from netvps.services.moves.advance import advance, find_target, switch
 from netvps.services.moves.evictions import left_runners, release, release_all
 from netvps.services.sessions.removal import runner_named
@@ -45,13 +46,22 @@ class Moves:
     """Moves sessions, and drains runners. `run` is a task of the program."""
 
     def __init__(
-        self, store: Store, clock: Clock, new_uid: Callable[[], str], copies: Copies, interval: float = INTERVAL
+        self,
+        store: Store,
+        clock: Clock,
+        new_uid: Callable[[], str],
+        copies: Copies,
+        interval: float = INTERVAL,
+        *,
+        images: ImageHoldings | None = None,
     ) -> None:
+        """`images` says which runners have which images."""
         self._store = store
         self._clock = clock
         self._new_uid = new_uid
         self._copies = copies
         self._interval = interval
+        self._images = images or ImageHoldings()
 
     async def move(
         self, caller: Caller, session: str, *, target: str = "", from_copy: bool = False, request_id: str = ""
@@ -120,7 +130,7 @@ class Moves:
                     if session.move and session.move.drain and session.move.stage is MoveStage.WAITING:
                         ended = replace(session.move, stage=MoveStage.FAILED, message="the drain was ended")
                         await tx.put(replace(session, move=ended))
-                await place_waiting(tx, now)
+                await place_waiting(tx, now, self._images)
                 await once.record(runner, name)
 
     async def run(self) -> None:

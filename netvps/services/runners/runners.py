@@ -14,6 +14,7 @@ from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.errors import NotFound, Unavailable, WrongState
 from netvps.services.access.tokens import BOOT, JOIN, mint
 from netvps.services.idempotency import Idempotency
+from netvps.services.images.holdings import ImageHoldings
 from netvps.services.moves.evictions import is_erased
 from netvps.services.page import Page, read_page
 from netvps.services.runners.joining import TOKEN_LIFE
@@ -53,8 +54,11 @@ class Runners:
         heartbeat_interval: float = 5.0,
         rows: Callable[[str], Runner | None] = lambda _uid: None,
         copies: int = 1,
+        images: ImageHoldings | None = None,
     ) -> None:
         """The interval is in seconds. `copies` is the default number of copies of a snapshot.
+
+        `images` says which runners have which images.
 
         `rows` returns a runner's cached row, or None. A heartbeat that does not differ from it is not looked up in the
         store.
@@ -66,6 +70,7 @@ class Runners:
         self._heartbeat_interval = heartbeat_interval
         self._rows = rows
         self._copies = copies
+        self._images = images or ImageHoldings()
         self._progress = progress
         self._heard: dict[str, datetime] = {}
         """Runners connected to this server, with the latest time at which it recorded them."""
@@ -112,9 +117,10 @@ class Runners:
                     engine_problem=hello.engine_problem,
                     isolation_problem=hello.isolation_problem,
                     no_sessions=hello.no_sessions,
+                    labels=hello.labels,
                 )
             )
-            await place_waiting(tx, now)
+            await place_waiting(tx, now, self._images)
             lease = await _lease(tx, runner)
         return Welcome(runner.name, self._heartbeat_interval, lease, self._overlay_settings)
 
@@ -152,7 +158,7 @@ class Runners:
             joined = heartbeat.underlay and not runner.underlay
             repaired = runner.engine_problem and not heartbeat.engine_problem
             if joined or repaired or _more(runner.capacity, heartbeat.capacity):
-                await place_waiting(tx, now)
+                await place_waiting(tx, now, self._images)
 
     async def offline(self, runner_uid: str) -> None:
         """Marks a runner offline and its sessions UNREACHABLE. Whether the sessions still run is unknown.
@@ -210,7 +216,7 @@ class Runners:
         if evicted is not None:
             async with self._store.write(_actor(runner_uid), "runner.removed") as tx:
                 await tx.delete(evicted)
-                await place_waiting(tx, now)
+                await place_waiting(tx, now, self._images)
             return
         if before is None or before.runner != runner_uid:
             return
@@ -224,13 +230,13 @@ class Runners:
             if seen.desired is DesiredState.DELETED and seen.state is SessionState.DELETED:
                 await remove_session(tx, seen)
                 if seen.overlay_address or seen.gpus:  # a session may wait for them
-                    await place_waiting(tx, now)
+                    await place_waiting(tx, now, self._images)
                 return
             seen = await record_results(tx, session, seen, report, now, copies=self._copies)
             if seen is not session:
                 await tx.put(seen)
             if session.gpus and not seen.gpus:  # a session may wait for them
-                await place_waiting(tx, now)
+                await place_waiting(tx, now, self._images)
 
     async def boot_token(self, runner_uid: str, session_uid: str, epoch: int) -> str:
         """A token for a session's agent. Raises NotFound unless that runner has the session in that epoch."""

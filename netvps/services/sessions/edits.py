@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.access.accounts import Caller, Request
+    from netvps.services.images.holdings import ImageHoldings
     from netvps.services.ports import Clock, Store, Transaction
 
 
@@ -47,9 +48,11 @@ def named(
 class SessionEdits:
     """Writes changes of sessions."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, images: ImageHoldings | None = None) -> None:
+        """`images` says which runners have which images."""
         self._store = store
         self._clock = clock
+        self._images = images
 
     async def edit(
         self, request: EditRequest, edit: Callable[[Transaction, Session, datetime], Awaitable[Session]]
@@ -68,7 +71,7 @@ class SessionEdits:
                         f"session {name} changed since revision {revision} (it is at {session.revision}): look at it "
                         "again, then decide"
                     )
-                session = await write_edited(tx, session, await edit(tx, session, now), now)
+                session = await write_edited(tx, session, await edit(tx, session, now), now, self._images)
                 await once.record(session, str(session.full_name))
                 return session
         return await recalled(self._store, earlier)
@@ -91,7 +94,9 @@ async def with_runner(tx: Transaction, before: Session, after: Session, now: dat
     return defer(after, now) if silent else after
 
 
-async def write_edited(tx: Transaction, before: Session, after: Session, now: datetime) -> Session:
+async def write_edited(
+    tx: Transaction, before: Session, after: Session, now: datetime, images: ImageHoldings | None = None
+) -> Session:
     """Writes a changed session; places one that waits for a runner, and drops one that was deleted without one."""
     if after is before:
         return before
@@ -99,7 +104,7 @@ async def write_edited(tx: Transaction, before: Session, after: Session, now: da
         await tx.delete(after)
         return after
     if not after.runner and after.desired is DesiredState.RUNNING:
-        after = await placed(tx, after, now)
+        after = await placed(tx, after, now, images)
     return await put_addressed(tx, after)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.image.places import ImagePlaces
 from netvps.domain.runner.placement import Use, choose, gpus_for, why_none
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED, place, wait
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from netvps.services.images.holdings import ImageHoldings
     from netvps.services.ports import Reader, Transaction
 
 _NAMED: Final = 3
@@ -26,16 +28,21 @@ _CLAIMING: Final = (DesiredState.RUNNING, DesiredState.PAUSED)
 """A paused session counts, because it may run again at any moment."""
 
 
-async def placed(reader: Reader, session: Session, now: datetime) -> Session:
+async def placed(reader: Reader, session: Session, now: datetime, held: ImageHoldings | None = None) -> Session:
     """The session placed on the best runner, or, if there is none, with a message why it waits."""
     online = await _online(reader)
     uses = await uses_of_runners(reader, online, [session])
-    return await _placed(session, await _able(reader, session, online, now), uses, Addresses(reader), now)
+    able = await _able(reader, session, online, now)
+    return await _placed(session, able, uses, Addresses(reader), now, images=_places(session, held))
 
 
-async def place_waiting(tx: Transaction, now: datetime) -> None:
-    """Places all waiting sessions, the longest waiting first."""
-    waiting = await tx.find(Session, runner="", desired=DesiredState.RUNNING)
+async def place_waiting(tx: Transaction, now: datetime, held: ImageHoldings | None = None) -> None:
+    """Places all waiting sessions, the longest waiting first; without `held`, only those that wait for a snapshot.
+
+    `held` says which runners have which images.
+    """
+    found = await tx.find(Session, runner="", desired=DesiredState.RUNNING)
+    waiting = [session for session in found if held is not None or session.awaits]
     if not waiting:
         return
     runners, addresses = await _online(tx), Addresses(tx)
@@ -43,7 +50,8 @@ async def place_waiting(tx: Transaction, now: datetime) -> None:
     for session in sorted(waiting, key=lambda s: s.uid):
         if session.state is SessionState.FAILED:
             continue
-        after = await _placed(session, await _able(tx, session, runners, now), uses, addresses, now)
+        able = await _able(tx, session, runners, now)
+        after = await _placed(session, able, uses, addresses, now, images=_places(session, held))
         if after is session:
             continue
         await put_addressed(tx, after)
@@ -74,6 +82,11 @@ def _without_snapshot(session: Session, snapshot: Snapshot | None, now: datetime
     return fail_unplaced(session, "snapshot", message, now)
 
 
+def _places(session: Session, held: ImageHoldings | None) -> ImagePlaces:
+    """Where the image of a session is; that of a clone is with its snapshot."""
+    return held.places(session.spec.image) if held and not session.awaits else ImagePlaces()
+
+
 async def _online(reader: Reader) -> list[Runner]:
     return await reader.find(Runner, state=RunnerState.ONLINE)
 
@@ -95,20 +108,26 @@ async def uses_of_runners(reader: Reader, online: Sequence[Runner], waiting: Seq
 
 
 async def _placed(
-    session: Session, able: list[Runner] | Session, uses: Mapping[str, Use], addresses: Addresses, now: datetime
+    session: Session,
+    able: list[Runner] | Session,
+    uses: Mapping[str, Use],
+    addresses: Addresses,
+    now: datetime,
+    *,
+    images: ImagePlaces,
 ) -> Session:
     """The session on the best of the runners that are able to make it; or as `_able` says why it waits."""
     if isinstance(able, Session):
         return able
     online, full = able, dict[str, str]()
-    while runner := choose(session, (runner for runner in online if runner.uid not in full), uses):
+    while runner := choose(session, (runner for runner in online if runner.uid not in full), uses, images):
         address = await addresses.pick(session.spec, runner)
         if address is not None:
             gpus = gpus_for(session, runner, uses.get(runner.uid, Use())) or ()
             return place(session, runner, now, address, gpus)
         full[runner.uid] = runner.name
     if not full:
-        return wait(session, "", why_none(session.spec, online, uses, session.owner), now)
+        return wait(session, "", why_none(session.spec, online, uses, session.owner, images), now)
     names = ", ".join(sorted(full.values())[:_NAMED]) + (
         f" and {len(full) - _NAMED} more" if len(full) > _NAMED else ""
     )

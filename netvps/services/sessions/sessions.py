@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.session.spec import SessionSpec
+    from netvps.services.images.holdings import ImageHoldings
     from netvps.services.ports import Clock, Reader, Store, Transaction
     from netvps.services.sessions.edits import EditRequest
 
@@ -44,16 +45,19 @@ class Sessions:
         new_uid: Callable[[], str],
         default_image: str,
         shown: Callable[[Session], Session] = lambda session: session,
+        *,
+        images: ImageHoldings | None = None,
     ) -> None:
         """`default_image` is used if a spec names no image and no admin chose another one; '' if there is none.
 
-        `shown` returns a session as people see it, with its progress.
+        `shown` returns a session as people see it, with its progress. `images` says which runners have which images.
         """
         self._shown = shown
         self._store = store
         self._clock = clock
         self._new_uid = new_uid
-        self._edits = SessionEdits(store, clock)
+        self._images = images
+        self._edits = SessionEdits(store, clock, images)
         self._default_image = default_image
 
     async def create(
@@ -205,7 +209,8 @@ class Sessions:
             raise InvalidInput.of(
                 "spec.image", "no image is named, and this server has no default: name one, for example debian:12"
             )
-        return await placed(reader, new_session(self._new_uid(), name, spec, now, _person(caller)), now)
+        made = new_session(self._new_uid(), name, spec, now, _person(caller))
+        return await placed(reader, made, now, self._images)
 
     async def _change(self, request: EditRequest, change: Callable[..., Session], *, needs: str = "") -> Session:
         """Changes the desired state; `needs` is a capability that the session's runner must have."""

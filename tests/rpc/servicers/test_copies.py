@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps.domain.image.copies import ImageRequest
 from netvps.domain.snapshot.copies import Copy, CopyPart, CopyRequest
 from netvps.domain.snapshot.snapshot import Holder, Snapshot, SnapshotCause, SnapshotState
-from netvps.errors import Exhausted, NotFound, Unavailable
+from netvps.errors import Exhausted, NotFound, NotPermitted, Unavailable
 from netvps.rpc.servicers import copies
 from netvps.tasks import Tasks
 from tests.rpc.servicers.test_link import Process, process
@@ -103,5 +105,32 @@ async def test_transfers_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(copies, "MAX_OF_A_RUNNER", 0)
     async with process(site, source) as runner, site.link(target) as link:
         await runner.caught_up()
-        with pytest.raises(Exhausted, match="too many snapshots are being copied"):
+        with pytest.raises(Exhausted, match="too many snapshots and images are being copied"):
             await _read(link)
+
+
+async def test_a_layer_of_an_image_goes_to_a_runner_that_needs_it(site: Site) -> None:
+    source, target = await site.join("lab1"), await site.join("lab2")
+    digest = "sha256:" + "a" * 64
+    request = ImageRequest("", "netvps/dev:latest", digest, digest, 3)
+
+    async def send(runner: Process) -> None:
+        await soon(lambda: any(isinstance(message, ImageRequest) for message in runner.heard))
+        heard = next(message for message in runner.heard if isinstance(message, ImageRequest))
+        assert replace(heard, stream_id="") == request
+        await runner.link.send_copy(heard.stream_id, _pieces())
+
+    async with process(site, source) as runner, site.link(target) as link, Tasks() as tasks:
+        await runner.caught_up()
+        with pytest.raises(NotPermitted, match="no session of this runner is made from image"):
+            await _image(link, request, source.uid)
+        with site.services.images.sources.pulling(target.uid, "netvps/dev:latest"):
+            tasks.start(send(runner), name="sender")
+            assert await _image(link, request, source.uid) == b"".join([piece async for piece in _pieces()])
+            with pytest.raises(NotFound, match="no other runner that is online has image"):
+                await _image(link, ImageRequest("", "netvps/dev:latest"), "")
+
+
+async def _image(link: RunnerLink, request: ImageRequest, source: str) -> bytes:
+    async with aclosing(link.read_image(request, source)) as pieces:  # type: ignore[type-var]
+        return b"".join([data async for _, data in pieces])

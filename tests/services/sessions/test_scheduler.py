@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.services.images.holdings import ImageHoldings
 from netvps.services.sessions.scheduler import place_waiting
 from tests.fakes.world import ALICE
 
@@ -59,7 +60,7 @@ async def test_those_that_waited_spread_too(world: World) -> None:
     async with world.store.write("test") as tx:
         for runner in runners:
             await tx.put(replace(runner, state=RunnerState.ONLINE))
-        await place_waiting(tx, world.clock())
+        await place_waiting(tx, world.clock(), ImageHoldings())
     assert [s.runner_name for s in await world.rows(Session)] == ["lab1", "lab2"] * 2
 
 
@@ -70,7 +71,7 @@ async def test_the_reason_to_wait_is_written_once(world: World) -> None:
     assert reported.message == "no runner that is online has 64 CPUs; see netvps runner ls, or ask for less"
     assert (reported.state, reported.uid) == (SessionState.PENDING, session.uid)
     async with world.store.write("test") as tx:
-        await place_waiting(tx, world.clock())
+        await place_waiting(tx, world.clock(), ImageHoldings())
     assert await world.sessions.get(ALICE, "dev1") == reported
 
 

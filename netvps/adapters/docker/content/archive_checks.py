@@ -50,30 +50,39 @@ def check_files(archive: Path, volumes: Mapping[str, int], given_up: Callable[[]
 def check_image(archive: Path, image_id: str) -> None:
     """Raises BadArchive unless an archive of `docker save` holds exactly the image of this id, without names."""
     with archive.open("rb") as content:
-        found: dict[str, Member] = {}
-        for member in members(content, 0, archive.stat().st_size):
-            name = member.name.removeprefix("./").rstrip("/")
-            if name in found or len(found) >= _MAX_IMAGE_ENTRIES:
-                raise BadArchive("its image has doubled or too many entries")
-            found[name] = member
-        if "repositories" in found:
-            raise BadArchive("its image brings names that could replace other images")
-        listed = _json(content, found.get("manifest.json"))
-        if not isinstance(listed, list) or len(listed) != 1 or not isinstance(listed[0], dict):
-            raise BadArchive("it holds not exactly one image")
-        if listed[0].get("RepoTags") or _is_named(content, found.get("index.json")):
-            raise BadArchive("its image brings names that could replace other images")
-        config = _entry(found, listed[0].get("Config"))
+        config, layers = image_parts(content, archive.stat().st_size)
         if f"sha256:{_sha256(content, config)}" != image_id:
             raise BadArchive("its image is another one than it says")
-        layers = listed[0].get("Layers")
-        parsed = _json(content, config)
-        expected = parsed.get("rootfs", {}).get("diff_ids") if isinstance(parsed, dict) else None
-        if not isinstance(layers, list) or not isinstance(expected, list) or len(layers) != len(expected):
-            raise BadArchive("its image lacks layers")
-        for layer, digest in zip(layers, expected, strict=True):
-            if f"sha256:{_sha256(content, _entry(found, layer))}" != digest:
+        for digest, layer in layers:
+            if f"sha256:{_sha256(content, layer)}" != digest:
                 raise BadArchive("a layer of its image is damaged")
+
+
+def image_parts(content: BinaryIO, size: int) -> tuple[Member, list[tuple[str, Member]]]:
+    """The configuration of the image in an archive of `docker save`, and the layers, each with its digest.
+
+    Raises BadArchive unless it has one image, without a name. The digests are those that it says.
+    """
+    found: dict[str, Member] = {}
+    for member in members(content, 0, size):
+        name = member.name.removeprefix("./").rstrip("/")
+        if name in found or len(found) >= _MAX_IMAGE_ENTRIES:
+            raise BadArchive("its image has doubled or too many entries")
+        found[name] = member
+    if "repositories" in found:
+        raise BadArchive("its image brings names that could replace other images")
+    listed = _json(content, found.get("manifest.json"))
+    if not isinstance(listed, list) or len(listed) != 1 or not isinstance(listed[0], dict):
+        raise BadArchive("it holds not exactly one image")
+    if listed[0].get("RepoTags") or _is_named(content, found.get("index.json")):
+        raise BadArchive("its image brings names that could replace other images")
+    config = _entry(found, listed[0].get("Config"))
+    layers = listed[0].get("Layers")
+    parsed = _json(content, config)
+    expected = parsed.get("rootfs", {}).get("diff_ids") if isinstance(parsed, dict) else None
+    if not isinstance(layers, list) or not isinstance(expected, list) or len(layers) != len(expected):
+        raise BadArchive("its image lacks layers")
+    return config, [(str(digest), _entry(found, layer)) for layer, digest in zip(layers, expected, strict=True)]
 
 
 def _check(member: Member, kinds: dict[str, int]) -> None:

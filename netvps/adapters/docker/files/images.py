@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,10 @@ from docker.types import CancellableStream
 from netvps.adapters.docker.client import Answer, Api, Docker, guarded
 from netvps.adapters.docker.errors import (
     LIBRARY_ERRORS,
+    DockerError,
     EngineSlow,
     EngineUnavailable,
+    ImageForbidden,
     ImageForOtherMachine,
     ImageNotFound,
     RegistryUnavailable,
@@ -28,8 +30,10 @@ from netvps.adapters.docker.errors import (
 from netvps.adapters.docker.stream import iterate
 from netvps.domain.image.image import ImageProgress, remaining_seconds
 from netvps.domain.image.login import Credential
+from netvps.domain.image.places import runs_on
+from netvps.domain.image.reference import is_environment
 from netvps.domain.session.container import SourceImage
-from netvps.errors import NetvpsError
+from netvps.errors import NetvpsError, NotFound
 from netvps.tasks import until
 
 log = structlog.get_logger()
@@ -40,8 +44,6 @@ _PULL_SECONDS = 3600.0
 _MAX_KNOWN = 1024
 _BEGUN = {"Pulling fs layer", "Waiting", "Downloading", "Already exists"}
 _COMPLETE = {"Pull complete", "Already exists"}
-_RUNS_TOO = {("amd64", "386"), ("arm64", "arm")}
-"""Architectures of machines and of images that those run as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class Images:
         self._machine = ""
         self.logins: Callable[[str], Awaitable[Credential | None]] | None = None
         """Returns the login to a registry, by HOST[:PORT]; None: only Docker's own configuration is used."""
+        self.peers: Callable[[str], AsyncGenerator[ImageProgress, None]] | None = None
+        """Copies an image from another runner, where one has it; None: there are none."""
 
     async def find(self, reference: str) -> SourceImage | None:
         """Inspects an image; None if it is not present."""
@@ -117,11 +121,15 @@ class Images:
                     progress(line)
 
     async def pulling(self, reference: str, *, seconds: float = _PULL_SECONDS) -> AsyncGenerator[ImageProgress, None]:
-        """Pulls an image, as `pull`; yields the progress. Closing it ends the pull."""
+        """Pulls an image, as `pull`; yields the progress. Closing it ends the pull.
+
+        Environments, which no registry has, come from other runners; and so does what a registry does not give.
+        """
         before = await self.find(reference)
         begin = asyncio.get_running_loop().time()
         try:
-            async with self._pulls, aclosing(until(begin + seconds, self._pulled(reference))) as steps:
+            steps = self._obtained(reference, present=before is not None)
+            async with self._pulls, aclosing(until(begin + seconds, steps)) as steps:
                 async for step in steps:
                     yield step
         except TimeoutError:
@@ -142,8 +150,7 @@ class Images:
         except ImageNotFound:
             return
         machine, made_for = await self.machine(), architecture_of(found)
-        kind = made_for.partition("/")[0]
-        if made_for and machine and kind != machine and (machine, kind) not in _RUNS_TOO:
+        if not runs_on(machine, made_for):
             raise ImageForOtherMachine(
                 f"image {reference} is for {made_for}, and this runner's machine is {machine}: name an image for"
                 f" {machine}, or a tag that has several architectures"
@@ -160,6 +167,30 @@ class Images:
         """Gives an image an additional name, "REPOSITORY:TAG"."""
         repository, tag = docker.utils.parse_repository_tag(name)
         await self._docker.call(reference, lambda api: api.tag(reference, repository, tag or "latest", force=True))
+
+    async def _obtained(self, reference: str, *, present: bool) -> AsyncGenerator[ImageProgress, None]:
+        """Pulls an image, or copies it from another runner. One that is present is only replaced by a newer one."""
+        copied = self.peers(reference) if self.peers and "@" not in reference else None
+        if copied and is_environment(reference):
+            try:
+                async with aclosing(copied) as steps:
+                    async for step in steps:
+                        yield step
+            except NotFound as error:
+                if not present:
+                    raise _nowhere(reference, error) from None
+            return
+        try:
+            async with aclosing(self._pulled(reference)) as steps:
+                async for step in steps:
+                    yield step
+        except (ImageNotFound, ImageForbidden, RegistryUnavailable) as error:
+            if copied is None or present:
+                raise
+            with _besides(error):
+                async with aclosing(copied) as steps:
+                    async for step in steps:
+                        yield step
 
     async def _pulled(self, reference: str) -> AsyncGenerator[ImageProgress, None]:
         """Yields the progress each time that it changes."""
@@ -219,6 +250,24 @@ class Images:
         api._raise_for_status(response)  # noqa: SLF001
         items: Iterator[Answer] = api._stream_helper(response, decode=True)  # noqa: SLF001
         return CancellableStream(items, response)
+
+
+def _nowhere(reference: str, why: NetvpsError) -> ImageNotFound:
+    return ImageNotFound(
+        f"image {reference} is not on this machine, and {why.message}; check the name, or build it (netvps env build"
+        " NAME DIR)"
+    )
+
+
+@contextmanager
+def _besides(failure: DockerError) -> Iterator[None]:
+    """Adds why no runner gives an image to why its registry does not."""
+    try:
+        yield
+    except NotFound:
+        raise failure from None
+    except NetvpsError as error:
+        raise type(failure)(f"{failure.message}; nor can it be copied from another runner: {error.message}") from None
 
 
 class PulledLayers:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO, Final, Protocol
 from netvps.adapters.docker.errors import ImageExportFailed, ImageImportFailed, ImageNotFound
 from netvps.adapters.docker.files.archives import Archives, Note, own_errors
 from netvps.adapters.docker.files.images import Images
+from netvps.adapters.docker.files.incoming import Incoming
 from netvps.domain.snapshot.copies import CopyPart, MissingPart
 from netvps.errors import DataLoss
 from netvps.faults import fault_point
@@ -33,7 +33,6 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _IMAGE: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _REFERENCE: Final = re.compile(r"([a-z0-9][A-Za-z0-9._\-/:@]{0,254})?")
 _MAX_TEXT, _MAX_ITEMS, _MAX_SIZE = 500, 64, 1 << 50
-_ABANDONED_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Travelling:
         self._archives = archives
         self._images = images
         self._snapshots = snapshots
-        self._incoming = archives.folder / "incoming"
+        self._incoming = Incoming(archives.folder / "incoming")
         self._digests: dict[Path, tuple[int, int, str]] = {}
         """Digests of images that were sent: modification time, size, SHA-256."""
 
@@ -110,33 +109,10 @@ class Travelling:
         Raises DataLoss if it has not the digest of its description; then nothing of it is kept. Raises DiskFull.
         """
         sha256, size = _part_of(arrival, part)
-        path = self._part(sha256)
+        what = f"the {part.lower()} of the snapshot"
         with own_errors("cannot store the snapshot", ImageImportFailed):
-            output, digest, have = await asyncio.to_thread(self._resume, path, size)
-            resumed = have > 0
-            try:
-                async for piece in pieces:
-                    have += len(piece)
-                    if have > size:
-                        break
-                    await asyncio.to_thread(_append, output, digest, piece)
-                    progress(len(piece))
-                await asyncio.to_thread(_settle, output)
-            finally:
-                output.close()
-            fault_point("receive.written")
-            if have == size and digest.hexdigest() == sha256:
-                if not await asyncio.to_thread(_holds, path, sha256):  # not the sender's fault
-                    await asyncio.to_thread(path.unlink, missing_ok=True)
-                    raise ImageImportFailed("what is on disk is not what arrived: check this machine's disk")
-                await asyncio.to_thread(self._place, arrival, part, path)
-                return
-            if have < size:
-                raise ImageImportFailed("the transfer ended early: it goes on where it ended")
-            await asyncio.to_thread(path.unlink, missing_ok=True)
-            if resumed:  # what was here may have been damaged, too
-                raise ImageImportFailed("a transfer that was resumed has not the right checksum: it begins again")
-        raise DataLoss(f"the {part.lower()} of the snapshot arrived damaged: its checksum does not match")
+            path = await self._incoming.receive(sha256, size, pieces, progress, what)
+            await asyncio.to_thread(self._place, arrival, part, path)
 
     async def provide_image(self, arrival: Arrival) -> None:
         """Pulls the image below a snapshot if a registry has it, so that a start needs no registry.
@@ -164,10 +140,7 @@ class Travelling:
 
     def discard_abandoned(self) -> None:
         """Removes parts that nothing was added to for a day. Blocks."""
-        for path in self._incoming.glob("*.part"):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                    path.unlink()
+        self._incoming.discard_abandoned()
 
     def _describe(self, session: str, snapshot: str) -> bytes:
         note = self._snapshots.note(session, snapshot)
@@ -204,17 +177,17 @@ class Travelling:
             return content
 
     def _missing(self, arrival: Arrival) -> list[MissingPart]:
-        self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._incoming.prepare()
         found = []
         archive = self._snapshots.archive(arrival.session, arrival.snapshot)
         if not self._use(archive, arrival):
-            found.append(MissingPart(CopyPart.FILES, arrival.files_size, self._have(arrival.note.sha256)))
+            found.append(MissingPart(CopyPart.FILES, arrival.files_size, self._incoming.have(arrival.note.sha256)))
         if arrival.image_sha256:
             image = self._archives.image_file(arrival.note.image)
             try:
                 os.utime(image)  # so that it is not removed as unused before the note names it
             except FileNotFoundError:
-                found.append(MissingPart(CopyPart.IMAGE, arrival.image_size, self._have(arrival.image_sha256)))
+                found.append(MissingPart(CopyPart.IMAGE, arrival.image_size, self._incoming.have(arrival.image_sha256)))
         self._archives.need(sum(part.size - part.have for part in found))
         return found
 
@@ -229,26 +202,6 @@ class Travelling:
                         os.link(path, archive)
                     return True
         return False
-
-    def _have(self, sha256: str) -> int:
-        try:
-            return self._part(sha256).stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def _part(self, sha256: str) -> Path:
-        return self._incoming / f"{sha256}.part"
-
-    def _resume(self, path: Path, size: int) -> tuple[BinaryIO, Any, int]:
-        """Opens a part to append to, with the digest of what it has."""
-        output = open(path, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
-        output.seek(0)
-        digest = hashlib.file_digest(output, "sha256")
-        have = output.seek(0, os.SEEK_END)
-        if have > size:
-            output.truncate(0)
-            return output, hashlib.sha256(), 0
-        return output, digest, have
 
     def _place(self, arrival: Arrival, part: CopyPart, path: Path) -> None:
         if part is CopyPart.FILES:
@@ -304,19 +257,3 @@ def _parsed(session: str, snapshot: str, description: bytes) -> Arrival:
 def _read(content: BinaryIO) -> bytes:
     with own_errors("cannot read the snapshot", ImageExportFailed):
         return content.read(PIECE)
-
-
-def _append(output: BinaryIO, digest: Any, piece: bytes) -> None:
-    output.write(piece)
-    digest.update(piece)
-
-
-def _holds(path: Path, sha256: str) -> bool:
-    """Whether a file has this digest when read back: other pieces than those that arrived may be in it."""
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest() == sha256
-
-
-def _settle(output: BinaryIO) -> None:
-    output.flush()
-    os.fsync(output.fileno())

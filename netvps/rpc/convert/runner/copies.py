@@ -1,8 +1,9 @@
-"""Orders, reports and requests about copies of snapshots."""
+"""Orders, reports and requests about copies of snapshots, and requests for images."""
 
 from __future__ import annotations
 
 from netvps.api.v1 import copy_pb2 as pb
+from netvps.domain.image.copies import ImageRequest
 from netvps.domain.snapshot.copies import CopyOrder, CopyPart, CopyReport, CopyRequest, CopyState
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
@@ -76,5 +77,27 @@ def copy_request_from_proto(message: pb.CopyRequest | pb.ReadCopyRequest) -> Cop
         names.check_uid(message.session_uid, "session_uid"),
         names.check_uid(message.snapshot_uid, "snapshot_uid"),
         COPY_PART.from_proto(message.part, "part"),
+        message.offset,
+    )
+
+
+def image_request_to_proto(request: ImageRequest) -> pb.ImageCopyRequest:
+    """Converts all fields."""
+    return pb.ImageCopyRequest(
+        stream_id=request.stream_id,
+        reference=request.reference,
+        image_digest=request.image,
+        layer_digest=request.layer,
+        offset=request.offset,
+    )
+
+
+def image_request_from_proto(message: pb.ImageCopyRequest | pb.ReadImageRequest) -> ImageRequest:
+    """Parses a request, of the control plane or of another runner. Raises InvalidInput."""
+    return ImageRequest(
+        message.stream_id if isinstance(message, pb.ImageCopyRequest) else "",
+        message.reference,
+        message.image_digest,
+        message.layer_digest,
         message.offset,
     )

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.domain.checks import Checks
+from netvps.domain.image.ahead import LABELS_MAX, check_label_pair
+from netvps.domain.image.copies import ImageRequest
 from netvps.domain.metrics import MetricsReport, MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
@@ -30,6 +32,8 @@ from netvps.rpc.convert.runner.copies import (
     copy_report_to_proto,
     copy_request_from_proto,
     copy_request_to_proto,
+    image_request_from_proto,
+    image_request_to_proto,
 )
 from netvps.rpc.convert.runner.files import files_request_from_proto, files_request_to_proto
 from netvps.rpc.convert.runner.netmap import netmap_update_from_proto, netmap_update_to_proto
@@ -82,7 +86,7 @@ _MAX_CAPABILITIES: Final = 64
 FromRunner = Heartbeat | SessionReport | ProbeReport | MetricsReport | CopyReport
 ToRunner = (
     Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
-    | CopyOrder | CopyRequest
+    | CopyOrder | CopyRequest | ImageRequest
 )  # fmt: skip
 
 
@@ -101,6 +105,7 @@ def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
             engine_problem=hello.engine_problem,
             isolation_problem=hello.isolation_problem,
             no_sessions=hello.no_sessions,
+            labels=hello.labels,
         )
     )
 
@@ -122,6 +127,7 @@ def hello_from_proto(message: pb.ConnectRequest) -> RunnerHello:
         engine_problem=problem_text(hello.engine_problem),
         isolation_problem=problem_text(hello.isolation_problem),
         no_sessions=hello.no_sessions,
+        labels=tuple(check_label_pair(label, "hello.labels") for label in hello.labels[:LABELS_MAX]),
     )
 
 
@@ -328,6 +334,7 @@ _TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner | None]]] = {
     "files_request": files_request_from_proto,
     "copy_order": copy_order_from_proto,
     "copy_request": copy_request_from_proto,
+    "image_copy_request": image_request_from_proto,
 }
 _TO_RUNNER_KINDS: Final[dict[type[ToRunner], tuple[str, Callable[[Any], Any]]]] = {
     Welcome: ("welcome", _welcome_to_proto),
@@ -340,4 +347,5 @@ _TO_RUNNER_KINDS: Final[dict[type[ToRunner], tuple[str, Callable[[Any], Any]]]] 
     FilesRequest: ("files_request", files_request_to_proto),
     CopyOrder: ("copy_order", copy_order_to_proto),
     CopyRequest: ("copy_request", copy_request_to_proto),
+    ImageRequest: ("image_copy_request", image_request_to_proto),
 }

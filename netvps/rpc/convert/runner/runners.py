@@ -36,6 +36,7 @@ def runner_to_proto(view: RunnerView) -> pb.Runner:
         overlay_problems=problems_to_proto(runner.problems),
         no_sessions=runner.no_sessions,
         cordoned=runner.cordoned,
+        labels=runner.labels,
         gateway_until_time=time_to_proto(runner.gateway_until) if runner.gateway_until else None,
         engine_problem=runner.engine_problem,
         isolation_problem=runner.isolation_problem,
@@ -58,6 +59,7 @@ def runner_from_proto(message: pb.Runner) -> RunnerView:
         problems=problems_from_proto(message.overlay_problems),
         no_sessions=message.no_sessions,
         cordoned=message.cordoned,
+        labels=tuple(message.labels),
         gateway_until=optional_time_from_proto(message, "gateway_until_time"),
         engine_problem=problem_text(message.engine_problem),
         isolation_problem=problem_text(message.isolation_problem),
@@ -96,6 +98,7 @@ def capacity_to_proto(capacity: Capacity) -> pb.Capacity:
         disk_limits_problem=capacity.disk_limits_problem,
         gpus=map(_gpu_to_proto, capacity.gpus),
         gpu_problem=capacity.gpu_problem,
+        architecture=capacity.architecture,
     )
 
 
@@ -112,6 +115,7 @@ def capacity_from_proto(message: pb.Capacity) -> Capacity:
         problem_text(message.disk_limits_problem),
         _gpus_from_proto(message.gpus[:MAX_GPUS]),
         problem_text(message.gpu_problem),
+        word(message.architecture, "capacity.architecture"),
     )
 
 

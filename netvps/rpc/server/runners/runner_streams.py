@@ -15,6 +15,7 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from netvps.domain.image.copies import ImageRequest
     from netvps.domain.metrics import MetricsRequest
     from netvps.domain.overlay.peer_health import ProbeRequest
     from netvps.domain.runner.runner import LogRequest
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from netvps.domain.snapshot.exchange import FilesRequest
     from netvps.services.runners.runners import Runners
 
-    Request = LogRequest | ProbeRequest | MetricsRequest | FilesRequest | CopyRequest
+    Request = LogRequest | ProbeRequest | MetricsRequest | FilesRequest | CopyRequest | ImageRequest
 
 log = structlog.get_logger()
 
