@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from netvps.adapters.registry.snapshots import RegistrySnapshots
     from netvps.process.readiness import Readiness
 
 log = structlog.get_logger()
@@ -63,8 +64,11 @@ async def run(settings: RunnerSettings, readiness: Readiness) -> None:
 
 
 async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
-    if settings.snapshot_dir is not None and not settings.no_sessions:
-        raise ConfigError("--snapshot-dir is for a runner of its own: add --no-sessions, and a state folder")
+    if (settings.snapshot_dir or settings.snapshot_registry) and not settings.no_sessions:
+        given = "--snapshot-dir" if settings.snapshot_dir else "--snapshot-registry"
+        raise ConfigError(f"{given} is for a runner of its own: add --no-sessions, and a state folder")
+    if settings.snapshot_dir and settings.snapshot_registry:
+        raise ConfigError("--snapshot-dir and --snapshot-registry are for a runner each: start two")
     program = agent_program(settings.agent_dir)
     docker = None if settings.no_sessions else await Docker.open(settings.docker_host)  # before the token is consumed
     try:
@@ -86,12 +90,13 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
         async with (
             overlay(settings, place, docker) as network,  # opens its sockets before gRPC starts threads
             RenewingLink(identity, state, readiness.ready) as link,
+            AsyncExitStack() as stack,
         ):
             image_copies = ImageCopies(engine.image_travel, link) if engine else None
             if engine and image_copies:
                 engine.pull_with(link.registry_login, image_copies.fetch)
             meter = SessionUsage(docker, identity.uid)
-            travel = engine.travelling if engine else await _shared_directory(settings, identity.uid)
+            travel = engine.travelling if engine else await _holder(settings, identity.uid, link, stack)
             features = Features(NvmlGpus(), lxcfs_files) if engine else None
             runner = Runner(
                 link,
@@ -123,6 +128,22 @@ async def _engine(docker: Docker, place: Place) -> DockerEngine:
         copies=place.state_dir / "copies",
         volumes=place.state_dir / VOLUMES,
     )
+
+
+async def _holder(
+    settings: RunnerSettings, uid: str, link: RenewingLink, stack: AsyncExitStack
+) -> SharedDirectory | RegistrySnapshots | None:
+    """Where a runner without sessions holds copies of snapshots, if it does. Raises ConfigError."""
+    if settings.snapshot_registry is None:
+        return await _shared_directory(settings, uid)
+    # Imported on demand: it takes a fifth of a second and megabytes that most runners do not need.
+    from netvps.adapters.registry.client import Repository
+    from netvps.adapters.registry.snapshots import RegistrySnapshots
+
+    host, _, name = settings.snapshot_registry.partition("/")
+    found = await stack.enter_async_context(RegistrySnapshots(Repository(host, name, link.registry_login), uid))
+    await found.claim()
+    return found
 
 
 async def _shared_directory(settings: RunnerSettings, uid: str) -> SharedDirectory | None:

@@ -5,10 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netvps.domain.image.ahead import ImageAhead, check_label_pair
+from netvps.domain.image.reference import check_reference, check_registry
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+def repository_name(value: str) -> str:
+    """Validates HOST[:PORT]/REPOSITORY."""
+    host, _, name = value.partition("/")
+    try:
+        check_registry(host)
+        check_reference(value)
+    except InvalidInput:
+        name = ""
+    if not name or ":" in name or "@" in name:
+        raise ValueError("give HOST[:PORT]/REPOSITORY without a tag, for example registry.example/netvps/snapshots")
+    return value
 
 
 def runner_labels(value: str) -> str:

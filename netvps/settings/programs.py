@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
-from netvps.settings.image_values import images_for_runners, runner_labels
+from netvps.settings.image_values import images_for_runners, repository_name, runner_labels
 from netvps.settings.secret_files import read_secret
 from netvps.settings.values import (
     Repeatable,
@@ -224,6 +224,10 @@ class RunnerSettings(Settings):
     )
     snapshot_dir: Path | None = Field(
         default=None, description="with no_sessions: hold copies of snapshots in this directory, for example on a NAS"
+    )
+    snapshot_registry: Annotated[str, AfterValidator(repository_name)] | None = Field(
+        default=None,
+        description="with no_sessions: hold copies of snapshots in this repository, HOST[:PORT]/REPOSITORY",
     )
     metrics_port: Port | None = Field(default=None, description="metrics over HTTP, on loopback; by default none")
     overlay: bool = Field(

@@ -60,9 +60,20 @@ async def test_without_identity_and_token_it_says_how_to_get_one(tmp_path: Path)
         await runner._identity(load(RunnerSettings, {}), tmp_path)
 
 
-async def test_a_directory_for_snapshots_needs_a_runner_without_sessions(tmp_path: Path) -> None:
-    settings = load(RunnerSettings, {"snapshot_dir": str(tmp_path)})
-    with pytest.raises(ConfigError, match="add --no-sessions, and a state folder"):
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"snapshot_dir": "/mnt"}, "--snapshot-dir is for a runner of its own: add --no-sessions, and a state folder"),
+        ({"snapshot_registry": "registry.example/netvps"}, "--snapshot-registry is for a runner of its own"),
+        (
+            {"snapshot_dir": "/mnt", "snapshot_registry": "registry.example/netvps", "no_sessions": True},
+            "are for a runner each: start two",
+        ),
+    ],
+)
+async def test_a_holder_of_snapshots_is_a_runner_of_its_own_without_sessions(given: dict[str, Any], why: str) -> None:
+    settings = load(RunnerSettings, given)
+    with pytest.raises(ConfigError, match=why):
         await runner._serve(settings, cast("Any", None))
 
 

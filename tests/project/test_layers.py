@@ -60,7 +60,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "urllib3": ("netvps.adapters.docker",),
     "cryptography": ("netvps.adapters.ca",),
     "asyncssh": ("netvps.gateway",),
-    "aiohttp": ("netvps.gateway",),
+    "aiohttp": ("netvps.gateway", "netvps.adapters.registry"),
     "grpc": ("netvps.rpc", "netvps.api"),
     "grpc_status": ("netvps.rpc",),
     "grpc_health": ("netvps.rpc",),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 USER, PASSWORD = "puller", "right-password"
 _HASH: Final = "$2y$04$abcdefghijklmnopqrstuuS80hwFD6gSIL20SCUGvmL7S939BjOHW"
@@ -31,8 +31,13 @@ def lacks_registry() -> str:
 
 
 @contextmanager
-def registry(*, password: bool = False) -> Iterator[str]:
-    """A registry; yields HOST:PORT. With `password` it asks for USER and PASSWORD."""
+def registry(
+    *, password: bool = False, data: Path | None = None, deletes: bool = True, inside: Sequence[str] = ()
+) -> Iterator[str]:
+    """A registry; yields HOST:PORT. With `password` it asks for USER and PASSWORD. `data` is its folder.
+
+    `inside` is a command that runs it in another network, where it is not waited for.
+    """
     with tempfile.TemporaryDirectory(prefix="nv-registry-") as name:
         folder = Path(name)
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
@@ -40,14 +45,16 @@ def registry(*, password: bool = False) -> Iterator[str]:
         (folder / "htpasswd").write_text(f"{USER}:{_HASH}\n")
         login = f"\nauth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}" if password else ""
         (folder / "config.yml").write_text(
-            f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+            f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: "
+            f"{data or folder / 'data'}}}, delete: {{enabled: {str(deletes).lower()}}}}}\n"
             f"http: {{addr: '127.0.0.1:{port}', secret: none}}{login}\n"
         )
         with subprocess.Popen(
-            [_PROGRAM, "serve", folder / "config.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*inside, _PROGRAM, "serve", folder / "config.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
             try:
-                _await(port)
+                if not inside:
+                    _await(port)
                 yield f"127.0.0.1:{port}"
             finally:
                 process.terminate()

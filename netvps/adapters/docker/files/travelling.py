@@ -94,7 +94,7 @@ class Travelling:
 
     async def arriving(self, session: str, snapshot: str, description: bytes) -> Arrival:
         """Parses the description that another runner sent. Raises DataLoss if it is damaged."""
-        return _parsed(session, snapshot, description)
+        return parse_description(session, snapshot, description)
 
     async def missing(self, arrival: Arrival) -> list[MissingPart]:
         """The parts that have to be transferred. What this machine has under the same digest is used."""
@@ -108,7 +108,7 @@ class Travelling:
 
         Raises DataLoss if it has not the digest of its description; then nothing of it is kept. Raises DiskFull.
         """
-        sha256, size = _part_of(arrival, part)
+        sha256, size = part_of(arrival, part)
         what = f"the {part.lower()} of the snapshot"
         with own_errors("cannot store the snapshot", ImageImportFailed):
             path = await self._incoming.receive(sha256, size, pieces, progress, what)
@@ -220,13 +220,15 @@ class Travelling:
         sync_folder(archive.parent)
 
 
-def _part_of(arrival: Arrival, part: CopyPart) -> tuple[str, int]:
+def part_of(arrival: Arrival, part: CopyPart) -> tuple[str, int]:
+    """The SHA-256 and the size of a part."""
     if part is CopyPart.FILES:
         return arrival.note.sha256, arrival.files_size
     return arrival.image_sha256, arrival.image_size
 
 
-def _parsed(session: str, snapshot: str, description: bytes) -> Arrival:
+def parse_description(session: str, snapshot: str, description: bytes) -> Arrival:
+    """Parses the description of a snapshot at another runner. Raises DataLoss if it is damaged."""
     try:
         said: dict[str, Any] = json.loads(description)
         version = said.pop("version")

@@ -1,0 +1,1 @@
+"""A registry (OCI distribution) as a holder of snapshots."""
