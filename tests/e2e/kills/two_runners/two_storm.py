@@ -150,13 +150,17 @@ class TwoStorm(Storm):
         self.system.answered(lambda client: client.uncordon_runner(runner))
 
     def _do_snapshot(self, name: str) -> None:
-        snapshot, copies = unique("n"), self.chance.choice((1, 2))
-        draft = SnapshotDraft(snapshot, copies=copies)
-        if self._asked(lambda client: client.create_snapshot(name, draft)):
+        self._take(name, self.chance.choice((1, 2)))
+
+    def _take(self, name: str, copies: int) -> None:
+        """Takes a snapshot while nothing is written, and waits until as many have it, if they can."""
+        snapshot = unique("n")
+        if self._asked(lambda client: client.create_snapshot(name, SnapshotDraft(snapshot, copies=copies))):
             self._awaited(lambda: self._snapshot(name, snapshot).state is not SnapshotState.CREATING)
             self._note(f"taken: {name}/{snapshot}")
             self.ledger.taken(self._snapshot(name, snapshot))
             self.outcomes["snapshot"] += 1
+            self._awaited(lambda: not self._snapshot(name, snapshot).lacks, _PATIENCE)
 
     def _do_unsnapshot(self, name: str) -> None:
         if own := self._own_snapshots(name):
@@ -164,7 +168,11 @@ class TwoStorm(Storm):
 
     def _do_revert(self, name: str) -> None:
         """A restore in place; waits for it, since it changes the files."""
-        session, own = self._session(name), self._own_snapshots(name)
+        session = self._session(name)
+        if session is not None and not self._own_snapshots(name):
+            self._take(name, 1)
+            self._write(name)
+        own = self._own_snapshots(name)
         if session is None or not own:
             return
         chosen = self.chance.choice(own)
@@ -190,6 +198,8 @@ class TwoStorm(Storm):
         if source is None or not turn.acquire(blocking=False):
             return
         try:
+            self._answered(lambda: self.system.ask("delete", made))
+            self._awaited(lambda: self._session(made) is None)
             held = self.ledger.required(source.uid)
             uid = self._cloned(name, made)
             if uid:
@@ -250,6 +260,9 @@ class TwoStorm(Storm):
         if session is None or not session.runner_name or session.desired is DesiredState.DELETED:
             return
         lost = session.runner_name
+        if not self._base(name, lost):
+            self._take(name, 2)
+            self._write(name)
         with self.system.down(lost):
             if not self._awaited(lambda: self.system.offline(lost)):
                 return
@@ -342,7 +355,8 @@ class TwoStorm(Storm):
         """Whether it was accepted. With `patience`, what is unavailable for so long is refused: a runner is gone."""
         try:
             self.system.answered(call, patience)
-        except NetvpsError:
+        except NetvpsError as error:
+            self._note(f"refused: {error.message}")
             return False
         return True
 
