@@ -83,6 +83,7 @@ COMMANDS: Final = {
     "config": Entry(
         "netvps.cli.install.config:config", "settings of the programs, and where they come from", _MACHINES
     ),
+    "service": Entry("netvps.cli.install.services:service", "units of systemd (render, install, uninstall)", _MACHINES),
     "doctor": Entry("netvps.cli.doctor.doctor:doctor", "check this machine and say what to do", _MACHINES),
     "help": Entry("netvps.cli.help.help:show_help", "print the help of a command, or the exit codes", _MISC),
     "completion": Entry("netvps.cli.help.completion:completion", "print a completion script for your shell", _MISC),

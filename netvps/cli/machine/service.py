@@ -45,7 +45,7 @@ def check(state_dir: str | None = None) -> str:
     environment = systemd_unit.lasting(os.environ)
     if state_dir is not None:
         environment[STATE_VARIABLE] = str(Path(state_dir).absolute())
-    return systemd_unit.render(_program(), environment, system=_is_system())
+    return systemd_unit.render(program(), environment, system=_is_system())
 
 
 def write(unit: str) -> None:
@@ -56,8 +56,8 @@ def write(unit: str) -> None:
         file.write_text(unit, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}; see to its folder, then again") from None
-    _systemctl("daemon-reload")
-    _systemctl("enable", systemd_unit.NAME)
+    systemctl("daemon-reload")
+    systemctl("enable", systemd_unit.NAME)
     note(f"systemd starts netvps at each boot: {file}; `netvps down --uninstall` removes it")
     if not _is_system() and not Path("/var/lib/systemd/linger", _account()).exists():
         note(f"without a login it starts only after: loginctl enable-linger {_account()}")
@@ -65,7 +65,7 @@ def write(unit: str) -> None:
 
 def start() -> None:
     """Starts the unit, and waits until it serves."""
-    _systemctl("start", systemd_unit.NAME)
+    systemctl("start", systemd_unit.NAME)
     note(f"systemd keeps it running: systemctl{'' if _is_system() else ' --user'} status netvps")
 
 
@@ -81,10 +81,10 @@ def uninstall() -> None:
         note(f"nothing to uninstall: there is no {file}")
         return
     if RUNNING.exists():
-        _systemctl("disable", "--now", systemd_unit.NAME)
+        systemctl("disable", "--now", systemd_unit.NAME)
     file.unlink()
     if RUNNING.exists():
-        _systemctl("daemon-reload")
+        systemctl("daemon-reload")
     note(f"removed {file}: netvps starts at boot no more")
 
 
@@ -106,15 +106,15 @@ def _user_manager() -> Path:
     return Path(f"/run/user/{os.geteuid()}")
 
 
-def _program() -> str:
+def program() -> str:
     """The `netvps` on the PATH, if that is this one: the path that an update keeps. Else this one's own."""
     own = Path(sys.prefix) / "bin/netvps"
     found = shutil.which("netvps")
     return found if found and Path(found).resolve() == own.resolve() else str(own)
 
 
-def _systemctl(*words: str) -> None:
-    """Raises ConfigError with the first line of its complaint."""
+def systemctl(*words: str) -> None:
+    """Runs systemctl. Raises ConfigError with the first line of its complaint."""
     answer = _run(*words)
     if answer.returncode:
         complaint = next(iter(answer.stderr.strip().splitlines()), f"exit code {answer.returncode}")

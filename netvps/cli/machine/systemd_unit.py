@@ -38,10 +38,10 @@ After=network-online.target docker.service
 
 def render(program: str, environment: Mapping[str, str], *, system: bool) -> str:
     """The unit: of the system, or of an account's own systemd, which knows no units of the system to wait for."""
-    lines = "".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in sorted(environment.items()))
+    lines = "".join(f"Environment={quoted(f'{name}={value}')}\n" for name, value in sorted(environment.items()))
     return _TEMPLATE.format(
         after=_AFTER if system else "",
-        program=_quoted(program),
+        program=quoted(program),
         environment=lines,
         target="multi-user.target" if system else "default.target",
     )
@@ -61,7 +61,7 @@ def lasting(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
     """A word of systemd.syntax(7), in which nothing is special; "%" would be a specifier, "$" a variable."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"' if escaped != word or any(char.isspace() or char in "';#" for char in word) else word

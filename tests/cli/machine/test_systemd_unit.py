@@ -35,7 +35,7 @@ def test_that_of_an_account_names_no_units_of_the_system() -> None:
     assert _parsed(unit)["Install"]["WantedBy"] == "default.target"
 
 
-def test_values_are_quoted_as_systemd_reads_them() -> None:
+def test_values_arequoted_as_systemd_reads_them() -> None:
     unit = render("/opt/my netvps/bin/netvps", {"NETVPS_STATE_DIR": '/a "b" 100%'}, system=True)
     assert 'ExecStart="/opt/my netvps/bin/netvps" up' in unit
     assert 'Environment="NETVPS_STATE_DIR=/a \\"b\\" 100%%"' in unit
