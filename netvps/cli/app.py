@@ -57,6 +57,11 @@ COMMANDS: Final = {
     "clone": Entry("netvps.cli.snapshot.snapshots:clone", "make a session with the files of another", _SESSIONS),
     "move": Entry("netvps.cli.snapshot.move:move", "move a session to another runner, with its files", _SESSIONS),
     "watch": Entry("netvps.cli.session.watch:watch", "print every change of sessions as it happens", _SESSIONS),
+    "share": Entry("netvps.cli.sharing.shares:share", "let another user watch or use a session", _ACCESS),
+    "unshare": Entry("netvps.cli.sharing.shares:unshare", "end a share at once", _ACCESS),
+    "shares": Entry(
+        "netvps.cli.sharing.shares:shares", "list who may use a session, or what is shared with you", _ACCESS
+    ),
     "login": Entry("netvps.cli.access.login:login", "remember a server and your API key as a context", _ACCESS),
     "logout": Entry("netvps.cli.access.login:logout", "forget a context", _ACCESS),
     "context": Entry("netvps.cli.server.contexts_command:context", "list contexts, or choose one", _ACCESS),

@@ -18,6 +18,7 @@ _ZONE = ".nv.internal"
 """What netvps.domain.overlay.dns answers for."""
 
 _WAKE = "wake+"
+_WATCH = "watch+"
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 # Names that programs write into /etc/passwd (useradd --badname, cloud images, directory services), without the
 # separators of an SSH login or of a certificate's principal.
@@ -67,14 +68,17 @@ class SessionName:
 
 SNAPSHOTS_LOGIN: Final = ".snapshots"
 """In place of an account in a login: it asks for the session's snapshots, and nothing else."""
+WATCH_LOGIN: Final = ".watch"
+"""In place of an account in a login: it watches the session's terminals, and does nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class SshLogin:
-    """The user name in an SSH login: [wake+]NAME[.OWNER][+UNIXUSER]. It has no colon, because scp splits there.
+    """The user name in an SSH login: [wake+|watch+]NAME[.OWNER][+UNIXUSER]. It has no colon, because scp splits there.
 
     So a session that is called "wake" is reached as a Unix user by "wake.OWNER+UNIXUSER". SNAPSHOTS_LOGIN in place of
-    UNIXUSER, which no account can have as its name, asks for the snapshots alone.
+    UNIXUSER, which no account can have as its name, asks for the snapshots alone; WATCH_LOGIN is what "watch+" stands
+    for, which takes no UNIXUSER.
     """
 
     session: str
@@ -86,9 +90,11 @@ class SshLogin:
     @classmethod
     def parse(cls, text: str) -> SshLogin:
         """Reads a login. Raises InvalidInput."""
+        if text.startswith(_WATCH):
+            text = f"{text.removeprefix(_WATCH)}+{WATCH_LOGIN}"
         wakes = text.startswith(_WAKE)
         target, plus, unix_user = text.removeprefix(_WAKE).partition("+")
-        if plus and unix_user != SNAPSHOTS_LOGIN:
+        if plus and unix_user not in {SNAPSHOTS_LOGIN, WATCH_LOGIN}:
             check_unix_user(unix_user)
         name, dot, owner = target.partition(".")
         check_label(name, "user", SESSION_NAME_MAX)

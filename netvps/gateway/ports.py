@@ -56,6 +56,9 @@ class SessionDialer(Protocol):
     def on_config(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with a session's uid whenever its agent is sent a new config."""
 
+    def on_access(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a user's name ('': everyone) whenever what they may do may have changed."""
+
     async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
         """The sessions whose agents are not connected, for which `on_config` does not call the listener."""
 

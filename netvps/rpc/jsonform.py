@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from netvps.api.v1 import audit_pb2 as pb
 from netvps.domain.access.accounts import ApiKey, SshKey, User
 from netvps.domain.access.audit import AuditRecord
+from netvps.domain.access.sharing import NamedShare
 from netvps.domain.image.image import DefaultImage, ImageView
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.metrics import MetricSample
@@ -36,6 +37,7 @@ from netvps.rpc.convert.session.events import event_to_proto
 from netvps.rpc.convert.session.sessions import session_to_proto
 from netvps.rpc.convert.session.sleep import plan_to_proto
 from netvps.rpc.convert.session.snapshots import snapshot_event_to_proto, snapshot_to_proto
+from netvps.rpc.convert.shares import share_to_proto
 from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
 from netvps.rpc.convert.users import listed_api_key_to_proto, user_to_proto
 
@@ -51,6 +53,7 @@ Printable = (
     | User
     | ApiKey
     | SshKey
+    | NamedShare
     | ServerInfo
     | RunnerView
     | Overview
@@ -89,6 +92,7 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     User: user_to_proto,
     ApiKey: listed_api_key_to_proto,
     SshKey: ssh_key_to_proto,
+    NamedShare: share_to_proto,
     ServerInfo: server_info_to_proto,
     RunnerView: runner_to_proto,
     Overview: overview_to_proto,

@@ -53,3 +53,10 @@ def unrecorded_call() -> AuditedCall | None:
     """The call that a transaction has to record; None if there is none, or it is recorded already."""
     call = _current.get()
     return None if call is None or call.recorded or call.ended else call
+
+
+def add_details(*details: tuple[str, str]) -> None:
+    """Adds pairs of name and value to the record of the call that is being served."""
+    call = _current.get()
+    if call is not None:
+        call.details += details

@@ -36,6 +36,7 @@ _BY = {
     "session": ("key", "owner", "runner"),
     "runner": ("key",),
     "ssh_key": ("owner",),
+    "share": ("session", "user"),
     "snapshot": ("owner", "session"),
     "copy": ("runner",),
     "eviction": ("runner",),

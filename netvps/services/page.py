@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from netvps.domain.access.accounts import SshKey, User
+from netvps.domain.access.sharing import Share
 from netvps.domain.checks import Checks, shown
 from netvps.domain.runner.runner import Runner
 from netvps.domain.session.session import Session
@@ -16,8 +17,10 @@ from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from netvps.domain.session_filter import SessionFilter
-    from netvps.services.ports import R, Reader, Resource
+    from netvps.services.ports import R, Reader, Resource, Wanted
 
 T = TypeVar("T")
 DEFAULT_SIZE, MAX_SIZE = 100, 1000
@@ -39,18 +42,19 @@ class Page(Generic[T]):
     revision: int
 
 
-async def read_page(
+async def read_page(  # noqa: PLR0917 — the rest are columns
     reader: Reader,
     kind: type[R],
     page_size: int,
     page_token: str,
     matching: SessionFilter | None = None,
+    also: Collection[str] = (),
     /,
-    **where: str,
+    **where: Wanted,
 ) -> Page[R]:
     """Reads a page of a kind in natural order. Raises InvalidInput for a bad size, or a token of another list.
 
-    A token holds with any filter: it is a position in the list.
+    A token holds with any filter, and with any keys in `also`: it is a position in the list.
     """
     scope = "&".join((kind.kind, *(f"{column}={value}" for column, value in sorted(where.items()))))
     checks, after = Checks(), ""
@@ -62,7 +66,7 @@ async def read_page(
     items: list[R] = []
     while True:
         limit = min(_READ, size + 1 - len(items))  # one more, to know whether there is a next page
-        found = await reader.page(kind, after, limit, matching, **where)
+        found = await reader.page(kind, after, limit, matching, also, **where)
         for item in found:
             room -= listed_bytes(item)
             if len(items) == size or (items and room < 0):
@@ -73,11 +77,11 @@ async def read_page(
         after = position(items[-1])
 
 
-async def read_all(reader: Reader, kind: type[R], **where: str) -> list[R]:
+async def read_all(reader: Reader, kind: type[R], also: Collection[str] = (), /, **where: Wanted) -> list[R]:
     """All results of `Reader.find`, read page by page so that other tasks run in between."""
     found: list[R] = []
     while True:
-        page = await reader.page(kind, position(found[-1]) if found else "", MAX_SIZE, **where)
+        page = await reader.page(kind, position(found[-1]) if found else "", MAX_SIZE, None, also, **where)
         found += page
         if len(page) < MAX_SIZE:
             return found
@@ -116,6 +120,8 @@ def position(resource: Resource) -> str:
             return str(resource.full_name)
         case Snapshot():
             return f"{resource.session}.{resource.id}"
+        case Share():
+            return f"{resource.session}.{resource.user}"
         case Runner() | User():
             return resource.name
         case SshKey():

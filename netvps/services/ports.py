@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
@@ -53,6 +53,7 @@ class Reader(Protocol):
     | runner | name | name, state |
     | user | name | role |
     | ssh_key | fingerprint | fingerprint, owner |
+    | share | session, user: "UID.NAME" | session, user, owner |
     | credential | kid | purpose, subject, used_by, used_for |
     | lease | cidr | runner |
     | request | request_key | — |
@@ -77,12 +78,19 @@ class Reader(Protocol):
         """All resources whose columns match `where`, in the kind's natural order."""
 
     async def page(
-        self, kind: type[R], after: str, limit: int, matching: SessionFilter | None = None, /, **where: Wanted
+        self,
+        kind: type[R],
+        after: str,
+        limit: int,
+        matching: SessionFilter | None = None,
+        also: Collection[str] = (),
+        /,
+        **where: Wanted,
     ) -> list[R]:
         """At most `limit` resources in natural order after a position: that of the last one seen, or ''.
 
         The resource at that position may be gone by now: the page starts with the one that follows it. `matching` is
-        for sessions only.
+        for sessions only. Those with the primary keys in `also` need not match `where`.
         """
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:

@@ -11,11 +11,13 @@ from typing import Any, Self, cast
 from netvps.client import Client, WatchEvent
 from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
 from netvps.domain.access.audit import AuditQuery, AuditRecord
+from netvps.domain.access.sharing import NamedShare, Share, ShareRole
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.finding import Finding
 from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.metrics import MetricSample
+from netvps.domain.names import SessionName
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.peer_health import Problem
 from netvps.domain.overlay.settings import OverlaySettings, Overview
@@ -65,6 +67,7 @@ class FakeClient:
     """Method → what it raises."""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     keys: list[SshKey] = field(default_factory=list)
+    shares: list[NamedShare] = field(default_factory=list)
     api_keys: list[ApiKey] = field(default_factory=list)
     records: list[AuditRecord] = field(default_factory=list)
     taken: frozenset[str] = frozenset()
@@ -318,6 +321,22 @@ class FakeClient:
     def issue_ssh_certificate(self, public_key: str, ttl: float | None = None) -> str:
         self._ask("issue_ssh_certificate", public_key, *([] if ttl is None else [ttl]))
         return f"{public_key.split(maxsplit=1)[0]}-cert-v01@openssh.com AAAA"
+
+    def list_shares(self, session: str = "") -> Iterator[NamedShare]:
+        self._ask("list_shares", session)
+        yield from self.shares
+
+    def share_session(
+        self, session: str, user: str, role: ShareRole, expire_time: datetime | None = None
+    ) -> NamedShare:
+        self._ask("share_session", session, user, role, expire_time)
+        made = NamedShare(Share("", "alice", user, role, NOW, expire_time), SessionName.parse(session, "alice"))
+        self.shares = [made]
+        return made
+
+    def unshare_session(self, session: str, user: str) -> NamedShare:
+        self._ask("unshare_session", session, user)
+        return NamedShare(Share("", "alice", user, ShareRole.VIEW, NOW), SessionName.parse(session, "alice"))
 
     def list_ssh_keys(self, user: str = "") -> Iterator[SshKey]:
         self._ask("list_ssh_keys", user)

@@ -67,6 +67,13 @@ MISTAKES: Final[tuple[tuple[str, int, str], ...]] = (
     ("user add alice", CONFLICT, "user alice exists already: choose another name"),
     ("user rm alcie --yes", NOT_FOUND, "no user alcie: see netvps user ls; did you mean alice?"),
     ("key rm SHA256:x", NOT_FOUND, "user root has no key SHA256:x: see netvps key ls"),
+    ("share dev1 bbo", NOT_FOUND, "no user bbo: see netvps user ls"),
+    ("share dve1 bob", NOT_FOUND, "no session dve1.root: see netvps ls"),
+    ("share dev1 bob --role own", USAGE, "--role: 'own' is not one of 'view', 'use'"),
+    ("share dev1 root", USAGE, "user: root owns the session: share it with another user"),
+    ("share dev1 bob --until 2001-01-01", USAGE, "--until: '2001-01-01' is over: give a time in the future"),
+    ("unshare dev1 bob", NOT_FOUND, "session dev1.root is not shared with bob: see netvps shares dev1.root"),
+    ("ssh dev1 --persist=No", USAGE, "--persist: 'No' is not a label"),
     ("--context lab ls", NOT_FOUND, "there is no context 'lab': there are local; `netvps login HOST` adds one"),
     ("context use lab", NOT_FOUND, "there is no context 'lab': there are local; `netvps login HOST` adds one"),
     # sizes, numbers, times

@@ -10,6 +10,7 @@ from netvps.domain.names import (
     RUNNER_NAME_MAX,
     SESSION_NAME_MAX,
     USER_NAME_MAX,
+    WATCH_LOGIN,
     SessionName,
     SshLogin,
     check_label,
@@ -81,3 +82,17 @@ def test_violations_of_a_session_name_name_the_field_that_was_given(bad: str) ->
     with pytest.raises(InvalidInput) as caught:
         SessionName.parse(bad, "alice")
     assert [violation.field for violation in caught.value.violations] == ["name"]
+
+
+@given(labels(SESSION_NAME_MAX), st.none() | labels(USER_NAME_MAX))
+def test_a_login_that_watches_does_nothing_else(name: str, owner: str | None) -> None:
+    text = "watch+" + name + (f".{owner}" if owner else "")
+    assert SshLogin.parse(text) == SshLogin(name, owner, WATCH_LOGIN)
+    for more in ("+root", "+.snapshots", "+watch"):
+        with pytest.raises(InvalidInput):
+            SshLogin.parse(text + more)
+
+
+def test_a_session_called_watch_is_reached_by_its_whole_name() -> None:
+    assert SshLogin.parse("watch.ann+www-data") == SshLogin("watch", "ann", "www-data")
+    assert SshLogin.parse("watch") == SshLogin("watch", None, "root")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.access.audit import FIRST, pruned, record
+from netvps.domain.access.sharing import Share
 from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
@@ -22,7 +23,7 @@ from netvps.services.auditing import unrecorded_call
 from netvps.services.ports import Change
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable
     from datetime import datetime
 
     from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
@@ -57,6 +58,7 @@ KINDS: dict[type[Any], Kind] = {
     User: Kind(("role",)),
     SshKey: Kind(("fingerprint", "owner"), ("fingerprint",), unique=(("fingerprint",),)),
     Credential: Kind(("purpose", "subject", "used_by", "used_for")),
+    Share: Kind(("session", "user", "owner"), ("session", "user")),
     Request: Kind(),
     DefaultImage: Kind(),
     RegistryLogin: Kind(),
@@ -83,11 +85,21 @@ class MemoryReader:
         return sorted(self._matching(kind, where), key=lambda row: _place(row, KINDS[kind].order))
 
     async def page(
-        self, kind: type[R], after: str, limit: int, matching: SessionFilter | None = None, /, **where: Wanted
+        self,
+        kind: type[R],
+        after: str,
+        limit: int,
+        matching: SessionFilter | None = None,
+        also: Collection[str] = (),
+        /,
+        **where: Wanted,
     ) -> list[R]:
         order = KINDS[kind].order
         start = tuple(after.split(".", len(order) - 1))
-        found = [row for row in await self.find(kind, **where) if _place(row, order) > start]
+        named = {row.key: row for row in await self.find(kind, **where)}
+        named |= {key: row for key, row in self._rows[kind].items() if key in also}
+        every = sorted(named.values(), key=lambda row: _place(row, order))
+        found = [row for row in every if _place(row, order) > start]
         return [row for row in found if not (matching and isinstance(row, Session)) or matching.matches(row)][:limit]
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:

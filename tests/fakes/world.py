@@ -28,6 +28,7 @@ from netvps.services.runners.runners import Runners
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.services.sharing.shares import Shares
 from netvps.services.sleep.rules import IdleRules
 from netvps.services.sleep.self_service import SelfServices
 from netvps.services.snapshots.clones import Clones
@@ -79,7 +80,8 @@ class World:
         self.idle_rules = IdleRules(store, clock, SleepDefaults())
         self.self_services = SelfServices(store, clock, self.idle_rules, self.snapshots)
         self.logins = Logins(store, clock, self.ca, self.feed)
-        self.watch = Watch(store, self.feed)
+        self.shares = Shares(store, clock, self.feed)
+        self.watch = Watch(store, self.feed, clock)
 
     async def populate(self) -> None:
         async with self.store.write("test") as tx:

@@ -31,6 +31,7 @@ RUN: Final = {
     "docs/environments.md": "test_pages.py",
     "docs/security.md": "test_pages.py",
     "docs/settings.md": "test_pages.py",
+    "docs/sharing.md": "test_sharing.py",
     "docs/remote.md": "test_pages.py",
     "docs/postgresql.md": "test_pages.py",
     "docs/operations.md": "test_pages.py",

@@ -53,6 +53,8 @@ from netvps.services.sessions.assignments import follow
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.services.sharing.guard import ShareGuard
+from netvps.services.sharing.shares import Shares
 from netvps.services.sleep.rules import IdleRules
 from netvps.services.snapshots.clones import Clones
 from netvps.services.snapshots.files import SnapshotFiles
@@ -267,7 +269,7 @@ async def open_site(
             registries=Registries(store, now, ca.vault),
             clones=Clones(store, now, new_uid),
             snapshot_files=SnapshotFiles(store, now, new_uid, Limits()),
-            watch=Watch(store, feed),
+            watch=Watch(store, feed, now),
             runners=Runners(
                 store,
                 now,
@@ -285,6 +287,8 @@ async def open_site(
             certificates=Certificates(store, now, ca),
             access=Access(store, now, new_uid),
             ssh_keys=SshKeys(store, now, new_uid),
+            shares=Shares(store, now, feed),
+            share_guard=ShareGuard(store, now, feed),
             ui_tokens=UiTokens(),
             audit=AuditLog(store, now, timedelta(days=365)),
             ssh_certificates=SshCertificates(now, ca),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -21,6 +22,7 @@ var errNotAuthorized = errors.New("key is not authorized")
 type login struct {
 	credential credential
 	by         string // for logs
+	who        string // for other users of a terminal
 	limits     authkeys.Limits
 }
 
@@ -33,7 +35,7 @@ type loginKey struct{}
 // authorized_keys count as well, as with any sshd. Through the tunnel they do not: the gateway decides there.
 func (s *Server) authenticate(direct bool) func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
 	return func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		account, err := s.Users.Lookup(meta.User())
+		account, err := s.account(meta.User())
 		if err != nil {
 			return nil, err
 		}
@@ -46,9 +48,12 @@ func (s *Server) authenticate(direct bool) func(ssh.ConnMetadata, ssh.PublicKey)
 			}
 			issuer := credential{key: string(cert.SignatureKey.Marshal()), ca: true, person: person}
 			found = login{credential: issuer, by: fmt.Sprintf("certificate %q", cert.KeyId)}
+			found.who, _, _ = strings.Cut(cert.KeyId, "@") // the gateway's is USER@SESSION
 			permissions.CriticalOptions = cert.CriticalOptions
+		} else if meta.User() == watcher {
+			return nil, errNotAuthorized
 		} else {
-			found = login{credential: credential{key: string(key.Marshal())}, by: ssh.FingerprintSHA256(key)}
+			found = login{credential: credential{key: string(key.Marshal())}, by: ssh.FingerprintSHA256(key), who: account.Name}
 			if direct && !s.policy.Load().holds(found.credential) {
 				found.limits, err = authkeys.Find(account, key, addressOf(meta.RemoteAddr()), time.Now())
 				found.credential.own = err == nil
@@ -56,6 +61,9 @@ func (s *Server) authenticate(direct bool) func(ssh.ConnMetadata, ssh.PublicKey)
 		}
 		if !s.policy.Load().holds(found.credential) {
 			return nil, errors.Join(errNotAuthorized, err)
+		}
+		if meta.User() == watcher {
+			found.limits.NoForwarding = true
 		}
 		permissions.ExtraData = map[any]any{loginKey{}: found}
 		return permissions, nil

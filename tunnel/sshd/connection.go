@@ -48,6 +48,8 @@ func (c *connection) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.
 func (c *connection) open(request ssh.NewChannel) {
 	forwards := strings.HasPrefix(request.ChannelType(), "direct-")
 	switch kind := request.ChannelType(); {
+	case kind == "session" && c.account.Name == watcher:
+		c.watch(request)
 	case kind == "session":
 		c.session(request)
 	case forwards && c.login.limits.NoForwarding:

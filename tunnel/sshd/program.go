@@ -30,7 +30,7 @@ type program func() (path string, argv []string, err error)
 
 func (s *session) loginShell() (string, []string, error) {
 	shell, err := s.shell()
-	if s.terminal != nil && err == nil {
+	if s.terminal != nil && s.kept == nil && err == nil {
 		s.greet()
 	}
 	return shell.Path, []string{"-" + shell.Name}, err
@@ -71,8 +71,12 @@ func (s *session) run(find program) {
 	path, argv, err := find()
 	var ended exit
 	switch {
+	case errors.Is(err, errPrinted):
 	case err != nil:
 		ended = s.fail(exitNotFound, err)
+	case s.kept != nil:
+		defer s.server.Activity.Terminal()()
+		ended = s.runOnKept(path, argv)
 	case s.terminal != nil:
 		defer s.server.Activity.Terminal()()
 		ended = s.runOnTerminal(path, argv)

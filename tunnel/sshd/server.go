@@ -15,6 +15,7 @@ import (
 	"netvps/tunnel/activity"
 	"netvps/tunnel/api"
 	"netvps/tunnel/passwd"
+	"netvps/tunnel/terminals"
 )
 
 const (
@@ -42,6 +43,7 @@ type Server struct {
 	Sftp       []string // argv of the program that serves sftp on its standard input and output
 	UDP        []string // argv of the program that relays datagrams on its standard input and output
 	Greeting   string   // lines that a login on a terminal shows after /etc/motd
+	Terminals  terminals.Registry
 	Log        *slog.Logger
 
 	policy    atomic.Pointer[policy]
@@ -134,7 +136,7 @@ func (s *Server) config(direct bool, log *slog.Logger) *ssh.ServerConfig {
 
 // admit registers a connection that has logged in. It checks the policy again: the key may have been removed since.
 func (s *Server) admit(conn *ssh.ServerConn, log *slog.Logger) (*connection, error) {
-	account, err := s.Users.Lookup(conn.User())
+	account, err := s.account(conn.User())
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +156,14 @@ func (s *Server) admit(conn *ssh.ServerConn, log *slog.Logger) (*connection, err
 	s.conns[c] = struct{}{}
 	c.log.Info("logged in", "by", found.by)
 	return c, nil
+}
+
+// account finds the account of a login; that of one that only watches is none.
+func (s *Server) account(user string) (passwd.Account, error) {
+	if user == watcher {
+		return passwd.Account{Name: watcher}, nil
+	}
+	return s.Users.Lookup(user)
 }
 
 func (s *Server) forget(c *connection) {

@@ -16,6 +16,8 @@ type session struct {
 	exact    bool     // the line of "exec" is a quoted argv, run without a shell
 
 	terminal *terminal // nil: none
+	kept     *kept     // not nil: the program runs on a terminal that outlives the session
+	left     chan struct{}
 	agent    *agentSocket
 	display  *display
 	started  bool
@@ -32,7 +34,7 @@ func (c *connection) session(request ssh.NewChannel) {
 		return
 	}
 	defer c.server.Activity.Channel()()
-	s := &session{connection: c, channel: channel}
+	s := &session{connection: c, channel: channel, left: make(chan struct{})}
 	defer s.close()
 	for request := range requests {
 		ok, run := s.handle(request)
@@ -59,6 +61,7 @@ func (s *session) handle(request *ssh.Request) (ok bool, run program) {
 	case "x11-req":
 		return s.forwardX11(request.Payload), nil
 	case "shell":
+		s.keepTerminal()
 		return s.start(s.loginShell, "")
 	case "exec":
 		var command struct{ Line string }
@@ -77,6 +80,9 @@ func (s *session) handle(request *ssh.Request) (ok bool, run program) {
 		switch {
 		case subsystem.Name == "sftp":
 			return s.start(s.sftpServer, internalSftp)
+		case subsystem.Name == listTerminals && !s.login.limits.Forced && !s.started:
+			s.started = true
+			return true, s.listTerminals
 		case subsystem.Name == udpRelay && s.server.UDP != nil && !s.login.limits.NoForwarding:
 			return s.start(s.udpServer, "")
 		default:
@@ -139,8 +145,9 @@ func (s *session) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = true
+	close(s.left)
 	closeAll(s.pipes)
-	if s.terminal != nil {
+	if s.terminal != nil && !s.kept.hasTaken() {
 		s.terminal.close()
 	}
 	if s.agent != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netvps/tunnel/forward"
+	"netvps/tunnel/terminals"
 )
 
 // When its program has ended, a terminal's remaining output is read until nothing arrives for drainIdle; output of
@@ -26,6 +27,7 @@ type terminal struct {
 	master *os.File
 	slave  *os.File
 	term   string // TERM
+	opened terminals.Size
 	ended  atomic.Bool
 }
 
@@ -45,6 +47,7 @@ func (s *session) openTerminal(payload []byte) bool {
 		return false
 	}
 	t := &terminal{master: pollable(master), slave: slave, term: request.Term}
+	t.opened = terminals.Size{Columns: request.Columns, Rows: request.Rows, Width: request.Width, Height: request.Height}
 	_ = t.resize(request.Columns, request.Rows, request.Width, request.Height)
 	if err := setModes(slave, []byte(request.Modes)); err != nil {
 		s.log.Info("cannot set terminal modes", "error", err)
@@ -82,8 +85,13 @@ func pollable(blocking *os.File) *os.File {
 // resize handles "window-change".
 func (s *session) resize(payload []byte) bool {
 	var size struct{ Columns, Rows, Width, Height uint32 }
-	return s.terminal != nil && ssh.Unmarshal(payload, &size) == nil &&
-		s.terminal.resize(size.Columns, size.Rows, size.Width, size.Height) == nil
+	if s.terminal == nil || ssh.Unmarshal(payload, &size) != nil {
+		return false
+	}
+	if s.kept != nil {
+		return s.kept.resize(terminals.Size(size)) == nil
+	}
+	return s.terminal.resize(size.Columns, size.Rows, size.Width, size.Height) == nil
 }
 
 func (t *terminal) resize(columns, rows, width, height uint32) error {

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Ta
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.access.audit import FIRST
+from netvps.domain.access.sharing import Share
 from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
@@ -226,6 +227,9 @@ _KINDS = (
         Credential,
         ("purpose", "subject", "used_by", "used_for"),
         indexed=(("subject",), ("purpose", "used_by"), ("used_for",)),
+    ),
+    _kind(
+        Share, ("session", "user", "owner"), order=("session", "user"), indexed=(("session",), ("user",), ("owner",))
     ),
     _kind(Request),
     _kind(DefaultImage),

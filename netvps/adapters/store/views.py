@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import and_, delete, func, insert, or_, select, true, tuple_, update
 
 from netvps.adapters.store.audit import AuditChain
 from netvps.adapters.store.codec import decode, encode, from_micros, to_micros
@@ -15,6 +15,7 @@ from netvps.errors import AlreadyExists
 from netvps.services.auditing import unrecorded_call
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
     from typing import Self
 
@@ -53,12 +54,20 @@ class SqlReader:
         return await self._decoded(kind, _ordered(_kind(kind), where))
 
     async def page(
-        self, kind: type[R], after: str, limit: int, matching: SessionFilter | None = None, /, **where: Wanted
+        self,
+        kind: type[R],
+        after: str,
+        limit: int,
+        matching: SessionFilter | None = None,
+        also: Collection[str] = (),
+        /,
+        **where: Wanted,
     ) -> list[R]:
         """Returns at most `limit` resources after a position, in natural order."""
         stored = _kind(kind)
         columns = tuple_(*(stored.table.c[name] for name in stored.order))
-        statement = _ordered(stored, where).where(columns > tuple_(*stored.position(after))).limit(limit)
+        wanted = _or_keys(stored, where, also) if also else _ordered(stored, where)
+        statement = wanted.where(columns > tuple_(*stored.position(after))).limit(limit)
         if matching is not None and matching.terms:
             statement = statement.where(condition(matching))
         return await self._decoded(kind, statement)
@@ -215,6 +224,11 @@ def _ordered(kind: Kind, where: dict[str, Wanted]) -> Select[Any]:
         .where(*(_equals(values.c[name], value) for name, value in named.items()))
         .where(*_matching(kind, rest))
     )
+
+
+def _or_keys(kind: Kind, where: dict[str, Wanted], also: Collection[str]) -> Select[Any]:
+    either = or_(and_(true(), *_matching(kind, where)), kind.table.c.key.in_(also))
+    return select(kind.table.c.data).order_by(*(kind.table.c[name] for name in kind.order)).where(either)
 
 
 def _matching(kind: Kind, where: dict[str, Wanted]) -> list[ColumnElement[bool]]:

@@ -38,10 +38,15 @@ Without NAME it is your only session, or the one that you pick from a list.
 You are root there, unless you say who: -l USER or USER@NAME.
 The exit code is that of the command, or 255 if the connection was lost.
 
+With --persist the terminal outlives the connection: log in with --persist again, and it is as you left it.
+It ends with its shell. --persist=LABEL is another one, --list lists them, --watch reads along on one.
+
 \b
 Examples: netvps ssh dev1
           netvps ssh dev1 -L 8080:localhost:80
           netvps ssh dev1 -- uname -a
+          netvps ssh dev1 --persist=build
+          netvps ssh bobs-session.bob --watch
 """
 
 

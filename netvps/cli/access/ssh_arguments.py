@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from netvps.cli.sharing.kept_terminal import KeptTerminal
 from netvps.cli.ui.parse import DURATION
 
 if TYPE_CHECKING:
@@ -28,10 +29,14 @@ class SshArguments:
     command: tuple[str, ...] = ()
     timeout: float | None = None
     """Seconds to wait for a start; None: as it was before NAME, or the default."""
+    watch: bool = False
+    """Whether to read along on a terminal that is kept."""
 
     @property
     def login(self) -> str:
-        """The user for ssh: NAME[.OWNER][+UNIXUSER]."""
+        """The user for ssh: [watch+]NAME[.OWNER][+UNIXUSER]."""
+        if self.watch:
+            return f"watch+{self.session}"
         return f"{self.session}+{self.unix_user}" if self.unix_user else self.session
 
     @classmethod
@@ -52,7 +57,11 @@ class SshArguments:
             reader.unix_user, session = user, name
         session = session.removeprefix("sessions/")
         reader.take_options()
-        return cls(session, reader.unix_user, tuple(reader.options), tuple(reader.rest), reader.timeout)
+        kept = reader.kept
+        if kept.watch and reader.unix_user:
+            raise click.UsageError("--watch reads along on terminals of all users: leave the user out")
+        options, line = kept.apply(reader.options, reader.rest)
+        return cls(session, reader.unix_user, options, line, reader.timeout, kept.watch)
 
 
 class _Reader:
@@ -63,6 +72,7 @@ class _Reader:
         self.options: list[str] = []
         self.unix_user = ""
         self.timeout: float | None = None
+        self.kept = KeptTerminal()
 
     def take_options(self) -> None:
         while self.rest and self.rest[0].startswith("-") and self.rest[0] != "-":
@@ -73,6 +83,8 @@ class _Reader:
                 self.unix_user = word.partition("=")[2] or self._value(word)
             elif word == "--timeout" or word.startswith("--timeout="):
                 self.timeout = DURATION.convert(word.partition("=")[2] or self._value(word), None, None)
+            elif self.kept.takes(word):
+                continue
             elif word.startswith("--"):
                 raise click.UsageError(f"no such option: {word}; a command that begins with '-' goes after '--'")
             else:

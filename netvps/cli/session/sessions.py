@@ -11,6 +11,7 @@ from netvps.cli.session.filters import ORDERS, STATES, matches, wanted_labels
 from netvps.cli.ui.arguments import SESSION, USER
 from netvps.cli.ui.output import Column, View, emit, format_option, note, print_fields
 from netvps.display.units import age, duration_words, gpu_words, moment_words, size_words
+from netvps.errors import NotPermitted, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -169,11 +170,21 @@ def show(name: str, form: str) -> None:
     if form not in {"table", "wide"}:
         view(own="." not in name).print_one(session, form)
         return
-    print_fields(_facts(session))
+    print_fields([*_facts(session), *_shares(connection, session)])
     from netvps.cli.access.gateway import plain_ssh
 
     emit("")
     print_fields([("log in", f"netvps ssh {name}"), ("or", plain_ssh(name, connection.server_info(), context()))])
+
+
+def _shares(connection: Client, session: Session) -> list[tuple[str, str]]:
+    """With whom it is shared, for its owner and admins."""
+    from netvps.cli.sharing.shares import sentence
+
+    try:
+        return [("shared", sentence(share)) for share in connection.list_shares(str(session.full_name))]
+    except (NotPermitted, WrongState):  # shared with the caller; or an older server
+        return []
 
 
 def exit_words(last: LastExit) -> str:

@@ -65,9 +65,32 @@ class Since(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time: give for example 10m, 2h, 3d or 2026-01-31T12:00", param, ctx)
 
 
+class Until(click.ParamType[datetime]):
+    """A moment in the future: how long from now (10m, 2h, 3d), or a date and time of this machine's clock."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The moment, with its zone."""
+        if isinstance(value, datetime):
+            return value
+        text, now = str(value).strip(), datetime.now(UTC)
+        try:
+            if text and _DURATION.fullmatch(text):
+                moment = now + timedelta(seconds=DURATION.convert(text, param, ctx))
+            else:
+                moment = datetime.fromisoformat(text).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a time: give for example 2h, 7d or 2026-01-31T12:00", param, ctx)
+        if moment <= now:
+            self.fail(f"{value!r} is over: give a time in the future, for example 2h", param, ctx)
+        return moment
+
+
 SIZE = Size()
 DURATION = Duration()
 SINCE = Since()
+UNTIL = Until()
 
 
 class Number(click.ParamType[float]):

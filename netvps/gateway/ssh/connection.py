@@ -292,6 +292,8 @@ class SshConnection(SSHServer):
         """Ends the connection if its key no longer opens the session, and channels into sessions likewise."""
         await self._review_login()
         await self._jumps.review()
+        for session in self._ui_sessions:
+            await session.review()
 
     async def _review_login(self) -> None:
         try:

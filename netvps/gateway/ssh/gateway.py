@@ -29,7 +29,7 @@ from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from netvps.domain.access.admission import Ticket
     from netvps.domain.access.audit import AuditEvent
@@ -111,6 +111,7 @@ class SshGateway:
         self._empty.set()
         self._stopping = False
         dialer.tunnels.on_config(self._review)
+        dialer.tunnels.on_access(self._review_user)
 
     @property
     def port(self) -> int:
@@ -223,8 +224,15 @@ class SshGateway:
 
     def _review(self, session_uid: str) -> None:
         """Checks access again for all connections to a session, after its keys may have changed."""
-        for connection in list(self._connections):
-            if session_uid in connection.sessions and not self._stopping:
+        self._start_reviews(connection for connection in self._connections if session_uid in connection.sessions)
+
+    def _review_user(self, user: str) -> None:
+        """Checks access again for all connections of a user, or of everyone ('')."""
+        self._start_reviews(connection for connection in self._connections if user in {"", connection.grant.user})
+
+    def _start_reviews(self, connections: Iterable[SshConnection]) -> None:
+        for connection in list(connections):
+            if not self._stopping:
                 self._tasks.start(connection.review(), name=f"review of {connection.origin}")
 
     async def _keep_reviewing(self) -> None:

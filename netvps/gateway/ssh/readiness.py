@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.names import WATCH_LOGIN
 from netvps.domain.session.session import SessionState
 from netvps.domain.sleep.waking import LoginEffect
 
@@ -40,6 +41,8 @@ def reason_for_login(grant: Grant, *, asked: bool) -> str | None:
     """
     session = grant.session
     name = shown_name(session, grant.user)
+    if grant.unix_user == WATCH_LOGIN and session.effect is not LoginEffect.NONE:
+        return f"session {name} is {session.state}: there is no terminal to watch"
     if session.effect is LoginEffect.REFUSED:
         return reason_not_ready(grant) or f"session {name} takes no logins now: see netvps show {name}"
     if session.effect is LoginEffect.ASKED and not asked:

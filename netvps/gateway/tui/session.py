@@ -17,7 +17,8 @@ from asyncssh import SSHServerSession
 
 from netvps.domain.names import SshLogin
 from netvps.domain.tunnel import SshTarget
-from netvps.errors import NetvpsError
+from netvps.errors import NetvpsError, NotFound, NotPermitted
+from netvps.gateway.ssh.client_auth import REVOKED
 from netvps.gateway.ssh.readiness import reason_for_login
 from netvps.gateway.tui.apps import Outcome, Viewer
 from netvps.gateway.tui.early_input import RESET, EarlyInput
@@ -107,6 +108,8 @@ class UiSession(SSHServerSession[bytes]):
         self._services, self._tasks = services, services.tasks
         self._terminal: Terminal | None = None
         self._relay: ChannelRelay | None = None
+        self._entered: tuple[SshLogin, Grant] | None = None
+        """The session that has the channel."""
         self._command: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._held: set[str] = set()
@@ -258,7 +261,8 @@ class UiSession(SSHServerSession[bytes]):
         """Gives the channel to a session until the program in it ends."""
         session, _, owner = name.partition(".")
         try:
-            grant = await self._login.authorize(SshLogin(session, owner, self._login.grant.unix_user))
+            login = SshLogin(session, owner, self._login.grant.unix_user)
+            grant = await self._login.authorize(login)
             if reason := reason_for_login(grant, asked=False):
                 await self._early.explain(self._say, reason)
                 return
@@ -275,6 +279,7 @@ class UiSession(SSHServerSession[bytes]):
         log.info("ssh login", origin=self._login.origin, session=grant.session.uid, user=grant.user, way="terminal UI")
         try:
             relay = self._relay = await ChannelRelay.open(connection, self._channel)
+            self._entered = login, grant
             if self._held:
                 relay.pause()
             relay.feed(self._early.take())
@@ -282,10 +287,26 @@ class UiSession(SSHServerSession[bytes]):
         except (asyncssh.Error, OSError) as error:
             await self._early.explain(self._say, f"session {name} opened no terminal: {error}")
         finally:
-            self._relay = None
+            self._relay = self._entered = None
             connection.abort()
             log.info("ssh end", origin=self._login.origin, session=grant.session.uid, user=grant.user)
             self._write(RESET)
+
+    async def review(self) -> None:
+        """Ends the program on the channel if its viewer may not log in to that session any more."""
+        if self._entered is None:
+            return
+        login, grant = self._entered
+        try:
+            revoked = (await self._login.authorize(login)).session.uid != grant.session.uid
+        except (NotFound, NotPermitted):
+            revoked = True
+        except NetvpsError as error:
+            log.warning("cannot check access again", origin=self._login.origin, error=str(error))
+            return
+        if revoked and self._relay:
+            self._say(REVOKED)
+            self._relay.ended.set()
 
     async def _end_idle(self) -> None:
         while True:

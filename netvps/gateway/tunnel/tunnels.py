@@ -50,6 +50,7 @@ class Tunnels:
         self._listeners: list[Callable[[str], None]] = []
         self.direct = False
         """Whether agents can make direct connections."""
+        self._access_listeners: list[Callable[[str], None]] = []
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -86,6 +87,15 @@ class Tunnels:
         if agent is not None:
             agent.inform(notice)
         return agent is not None
+
+    def on_access(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a user's name ('': everyone) whenever what they may do may have changed."""
+        self._access_listeners.append(listener)
+
+    def access_changed(self, user: str) -> None:
+        """Tells the listeners."""
+        for listener in self._access_listeners:
+            listener(user)
 
     def drain(self) -> None:
         """Asks all agents to reconnect elsewhere, and accepts no new ones. Open streams continue."""

@@ -53,6 +53,7 @@ class ControlPlane(asyncio.Protocol):
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._listeners: list[Callable[[str], None]] = []
+        self._access_listeners: list[Callable[[str], None]] = []
         self._transport: asyncio.Transport | None = None
 
     async def __aenter__(self) -> Self:
@@ -162,6 +163,10 @@ class ControlPlane(asyncio.Protocol):
         """Calls `listener` with a session's uid whenever its agent is sent a new config."""
         self._listeners.append(listener)
 
+    def on_access(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a user's name ('': everyone) whenever what they may do may have changed."""
+        self._access_listeners.append(listener)
+
     # Metrics
 
     def observe_duration(self, step: Step, which: str, seconds: float) -> None:
@@ -212,6 +217,9 @@ class ControlPlane(asyncio.Protocol):
             case wire.AgentConfigured(uid):
                 for listener in self._listeners:
                     listener(uid)
+            case wire.AccessChanged(user):
+                for listener in self._access_listeners:
+                    listener(user)
             case _:
                 future = self._answers.get(getattr(message, "id", 0))
                 if future is not None and not future.done():

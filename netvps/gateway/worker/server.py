@@ -73,6 +73,7 @@ class WorkerSocket:
         self._connections: set[_Connection] = set()
         self.tasks = Tasks()
         tunnels.on_config(self._configured)
+        tunnels.on_access(self._access_changed)
 
     @property
     def connections(self) -> int:
@@ -155,9 +156,15 @@ class WorkerSocket:
         raise wire.WireError(f"{type(question).__name__} is no request")
 
     def _configured(self, session_uid: str) -> None:
+        self._notify(wire.AgentConfigured(session_uid))
+
+    def _access_changed(self, user: str) -> None:
+        self._notify(wire.AccessChanged(user))
+
+    def _notify(self, message: Message) -> None:
         for connection in list(self._connections):
             if connection.is_control:
-                connection.send(wire.AgentConfigured(session_uid))
+                connection.send(message)
 
 
 class _Connection(asyncio.Protocol):

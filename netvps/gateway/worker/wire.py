@@ -239,6 +239,13 @@ class AgentConfigured:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessChanged:
+    """What a user ('': everyone) may do may have changed."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Numbers of connections of a gateway process."""
 
@@ -297,6 +304,7 @@ Message = (
     | RevokeToken
     | Failed
     | AgentConfigured
+    | AccessChanged
     | Counts
     | Duration
     | Dial

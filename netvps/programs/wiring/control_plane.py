@@ -67,6 +67,9 @@ from netvps.services.sessions.assignments import follow
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.services.sharing.changes import report_access_changes
+from netvps.services.sharing.guard import ShareGuard
+from netvps.services.sharing.shares import Shares
 from netvps.services.sleep.rules import IdleRules
 from netvps.services.sleep.self_service import SelfServices
 from netvps.services.snapshots.clones import Clones
@@ -142,6 +145,8 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
         moves = Moves(store, clock.now, clock.new_uid, copies, images=holdings)
         default_images = DefaultImages(store, clock.now, feed, settings.default_image)
         audit = AuditLog(store, clock.now, timedelta(days=settings.audit_days))
+        shares = Shares(store, clock.now, feed)
+        await shares.expire()  # before anyone is let in
         netmap = NetmapHub(store, feed, overlay_settings, encoded)
         location = GatewayLocation(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
         background = [
@@ -154,6 +159,7 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
             tasks.create_task(location.run(), name="gateway's location"),
             tasks.create_task(_compact(store), name="compaction"),
             tasks.create_task(audit.run(), name="audit log"),
+            tasks.create_task(shares.run(), name="ends of shares"),
         ]
         for task in background:
             stack.callback(task.cancel)
@@ -169,6 +175,7 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
             names,
             audit,
             holdings,
+            shares,
         )
         yield await _Parts(settings, store, ca, *shared).listen(stack, http)
 
@@ -191,6 +198,7 @@ class _Parts:
     names: tuple[str, ...]
     audit: AuditLog
     holdings: ImageHoldings
+    shares: Shares
 
     async def listen(self, stack: AsyncExitStack, http: HttpGateway) -> ControlPlane:
         """Starts the gateway, then the API, so that the API never listens without a gateway."""
@@ -203,6 +211,8 @@ class _Parts:
         snapshots = Snapshots(self.store, clock.now, clock.new_uid, self._limits(), self.copies)
         inside = SelfServices(self.store, clock.now, rules, snapshots)
         tunnels = await stack.enter_async_context(Tunnels(logins, inside))
+        changes = await stack.enter_async_context(Tasks())
+        changes.start(report_access_changes(self.feed, tunnels.access_changed), name="changes of access")
         dialer = await stack.enter_async_context(Dialer(tunnels, self._locate))
         upstream = AgentLogin(logins, self.ca.ssh_host_ca)
         welcome = Welcome(
@@ -269,7 +279,7 @@ class _Parts:
             registries=Registries(store, clock.now, ca.vault),
             clones=Clones(store, clock.now, clock.new_uid, settings.snapshot_copies),
             snapshot_files=SnapshotFiles(store, clock.now, clock.new_uid, self._limits()),
-            watch=Watch(store, self.feed),
+            watch=Watch(store, self.feed, clock.now),
             runners=Runners(
                 store,
                 clock.now,
@@ -290,6 +300,8 @@ class _Parts:
             access=access,
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),
             ssh_certificates=SshCertificates(clock.now, ca),
+            shares=self.shares,
+            share_guard=ShareGuard(store, clock.now, self.feed),
             ui_tokens=ui_tokens,
             audit=self.audit,
             tunnels=tunnels,

@@ -20,6 +20,7 @@ READS: Final = {
     "NetworkService": ("GetNetwork", "CheckNetwork", "ProbeLinks"),
     "UserService": ("GetUser", "ListUsers", "ListApiKeys"),
     "SshKeyService": ("ListSshKeys",),
+    "ShareService": ("ListShares",),
 }
 """Read-only methods by service."""
 IDEMPOTENT: Final = {
@@ -40,6 +41,7 @@ IDEMPOTENT: Final = {
     "RunnerService": ("CreateJoinToken", "DeleteRunner"),
     "UserService": ("CreateUser", "DeleteUser", "CreateApiKey", "DeleteApiKey"),
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),
+    "ShareService": ("UpdateShare", "DeleteShare"),
 }
 """Methods whose request has a request_id, which the server carries out once per id."""
 NEVER: Final = {

@@ -17,6 +17,7 @@ ALL = "-"
 _REQUEST_ID_MAX = 64
 _SESSION, _USER, _RUNNER, _SSH_KEY, _API_KEY = "sessions/", "users/", "runners/", "/sshKeys/", "/apiKeys/"
 _SNAPSHOT, _SNAPSHOT_FORM = "/snapshots/", "sessions/NAME/snapshots/SNAPSHOT or sessions/NAME.OWNER/snapshots/SNAPSHOT"
+_SHARE, _SHARE_FORM = "/shares/", "sessions/NAME/shares/USER or sessions/NAME.OWNER/shares/USER"
 _IMAGE, _IMAGE_FORM = "/images/", "runners/RUNNER/images/REFERENCE"
 _REGISTRY_LOGIN = "registryLogins/"
 _UID = re.compile(UID_PATTERN)
@@ -62,6 +63,32 @@ def parse_snapshots_parent(text: str, field: str = "parent") -> tuple[str, str]:
     if text.startswith(_SESSION):
         return "", parse_session_name(text, field)
     return parse_parent(text, field), ""
+
+
+def share_name(session: str, user: str) -> str:
+    """The resource name for a session, NAME or NAME.OWNER, and a user."""
+    return f"{_SESSION}{session}{_SHARE}{user}"
+
+
+def parse_share_name(text: str, field: str = "name") -> tuple[str, str]:
+    """Parses "sessions/SESSION/shares/USER" into (SESSION, USER), where SESSION is NAME or NAME.OWNER.
+
+    Raises InvalidInput.
+    """
+    session, found, user = text.partition(_SHARE)
+    if not found:
+        raise InvalidInput.of(field, f"{shown(text)} is not of the form {_SHARE_FORM}")
+    return parse_session_name(session, field), check_label(user, field, USER_NAME_MAX)
+
+
+def parse_shares_parent(text: str, field: str = "parent") -> tuple[str, str]:
+    """Parses "sessions/SESSION" into ("", SESSION), "users/USER" into (USER, ""); "" and "users/me" into ("", "").
+
+    Raises InvalidInput.
+    """
+    if text.startswith(_SESSION):
+        return "", parse_session_name(text, field)
+    return parse_owner(text, field), ""
 
 
 def check_uid(text: str, field: str) -> str:

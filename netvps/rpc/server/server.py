@@ -30,6 +30,7 @@ from netvps.api.v1 import registry_pb2_grpc as registry
 from netvps.api.v1 import runner_pb2_grpc as runner
 from netvps.api.v1 import server_pb2_grpc as server
 from netvps.api.v1 import session_pb2_grpc as session
+from netvps.api.v1 import share_pb2_grpc as share
 from netvps.api.v1 import snapshot_pb2_grpc as snapshot
 from netvps.api.v1 import ssh_key_pb2_grpc as ssh_key
 from netvps.api.v1 import tunnel_pb2_grpc as tunnel
@@ -54,6 +55,7 @@ from netvps.rpc.servicers.metrics import MetricsServicer
 from netvps.rpc.servicers.moves import MoveServicer
 from netvps.rpc.servicers.network import NetworkServicer
 from netvps.rpc.servicers.people.audit import AuditServicer
+from netvps.rpc.servicers.people.shares import ShareServicer
 from netvps.rpc.servicers.people.ssh_keys import SshKeyServicer
 from netvps.rpc.servicers.people.users import UserServicer
 from netvps.rpc.servicers.runners import RunnerServicer
@@ -91,6 +93,8 @@ if TYPE_CHECKING:
     from netvps.services.runners.runners import Runners
     from netvps.services.sessions.sessions import Sessions
     from netvps.services.sessions.watch import Watch
+    from netvps.services.sharing.guard import ShareGuard
+    from netvps.services.sharing.shares import Shares
     from netvps.services.sleep.rules import IdleRules
     from netvps.services.snapshots.clones import Clones
     from netvps.services.snapshots.files import SnapshotFiles
@@ -129,6 +133,8 @@ class Services:
     access: Access
     ssh_keys: SshKeys
     ssh_certificates: SshCertificates
+    shares: Shares
+    share_guard: ShareGuard
     ui_tokens: UiTokens
     audit: AuditLog
     tunnels: Tunnels
@@ -285,7 +291,9 @@ class ApiServer:
 
     def _for_people(self) -> dict[str, Registration]:
         given = self._services
-        sessions = SessionServicer(given.sessions, given.idle_rules, given.watch, self._logs, given.commands)
+        sessions = SessionServicer(
+            given.sessions, given.idle_rules, given.watch, self._logs, given.commands, guard=given.share_guard
+        )
         snapshots = SnapshotServicer(given.snapshots, given.clones, given.watch, given.snapshot_files, self.files)
         enroll = EnrollmentServicer(given.joining, given.certificates, self._certificate.ca)
         return {
@@ -312,6 +320,7 @@ class ApiServer:
             f"{_PACKAGE}.SshKeyService": partial(
                 ssh_key.add_SshKeyServiceServicer_to_server, SshKeyServicer(given.ssh_keys, given.ssh_certificates)
             ),
+            f"{_PACKAGE}.ShareService": partial(share.add_ShareServiceServicer_to_server, ShareServicer(given.shares)),
             f"{_PACKAGE}.AuditService": partial(audit.add_AuditServiceServicer_to_server, AuditServicer(given.audit)),
             f"{_PACKAGE}.ServerService": partial(
                 server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)

@@ -9,6 +9,7 @@ from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.api.v1 import session_pb2 as pb
 from netvps.api.v1 import session_sleep_pb2 as sleep_pb
 from netvps.api.v1.session_pb2_grpc import SessionServiceServicer
+from netvps.domain.access.sharing import Right
 from netvps.domain.session.session import SessionState
 from netvps.errors import InvalidInput, Unavailable, WrongState
 from netvps.rpc.client.streams import closing
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from netvps.services.ports import SessionLogs
     from netvps.services.sessions.sessions import Sessions
     from netvps.services.sessions.watch import Watch
+    from netvps.services.sharing.guard import ShareGuard
     from netvps.services.sleep.rules import IdleRules
 
 _listed_to_proto = Remembered(listed_to_proto, 4096)
@@ -48,10 +50,18 @@ class SessionServicer(SessionServiceServicer):
     """Raises the errors of the services."""
 
     def __init__(
-        self, sessions: Sessions, idle_rules: IdleRules, watch: Watch, logs: SessionLogs, commands: Commands
+        self,
+        sessions: Sessions,
+        idle_rules: IdleRules,
+        watch: Watch,
+        logs: SessionLogs,
+        commands: Commands,
+        *,
+        guard: ShareGuard,
     ) -> None:
         self._sessions = sessions
         self._idle_rules = idle_rules
+        self._guard = guard
         self._watch = watch
         self._logs = logs
         self._commands = commands
@@ -143,14 +153,15 @@ class SessionServicer(SessionServiceServicer):
     ) -> AsyncIterator[exec_pb.ReadSessionLogsResponse]:
         parsed = read_logs_from_proto(request)
         caller = identity.caller()
-        session = await self._sessions.get(caller, parsed.name)
+        session, share = await self._sessions.permitted(caller, parsed.name, Right.READ)
         if not session.runner:
             raise Unavailable(f"session {session.full_name} has no logs yet: no runner has it; wait until it starts")
         pieces = self._logs.read(
             session.runner, session.uid, parsed.tail_lines, parsed.follow, user=caller.user, since=parsed.since
         )
-        async with closing(pieces):
-            async for piece in pieces:
+        guarded = self._guard.guarded(pieces, share, Right.READ)
+        async with closing(pieces), closing(guarded):
+            async for piece in guarded:
                 yield exec_pb.ReadSessionLogsResponse(data=piece)
 
     async def ExecSession(
@@ -159,14 +170,15 @@ class SessionServicer(SessionServiceServicer):
         first = await anext(request_iterator, exec_pb.ExecSessionRequest())
         start = exec_convert.start_from_proto(first)
         caller = identity.caller()
-        session = await self._sessions.get(caller, start.name)
+        session, share = await self._sessions.permitted(caller, start.name, Right.LOGIN)
         if session.state not in {SessionState.RUNNING, SessionState.PAUSED}:
             raise WrongState(
                 f"session {session.full_name} is {session.state}, not RUNNING: "
                 f"start it with: netvps start {session.full_name}"
             )
-        output = self._commands.run(session, start, _inputs(request_iterator), user=caller.user)
-        async with closing(output):
+        commands = self._commands.run(session, start, _inputs(request_iterator), user=caller.user)
+        output = self._guard.guarded(commands, share, Right.LOGIN)
+        async with closing(commands), closing(output):
             async for message in output:
                 yield exec_convert.output_to_proto(message)
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access.accounts import Caller, Credential, Role, SshKey, User
+from netvps.domain.access.sharing import Share
 from netvps.domain.checks import shown
 from netvps.domain.session.session import Session
 from netvps.errors import AlreadyExists, NotFound, Unauthenticated, WrongState
@@ -112,6 +113,8 @@ class Access:
                     await tx.delete(key)
                 for credential in await tx.find(Credential, purpose=API, subject=name):
                     await tx.delete(credential)
+                for share in await tx.find(Share, user=name):
+                    await tx.delete(share)
                 await tx.delete(user)
                 await once.record(user, name)
                 return user

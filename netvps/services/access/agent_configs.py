@@ -1,4 +1,4 @@
-"""Computes an agent's configuration whenever a key of its session's owner changes."""
+"""Computes an agent's configuration whenever a key changes of those who may log in to its session."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import SshKey
+from netvps.domain.access.sharing import Right, Share
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.overlay.dns import ZONE
 from netvps.domain.session.session import Session
@@ -20,7 +21,6 @@ from netvps.services.feed import Topic
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from netvps.domain.names import SessionName
     from netvps.services.feed import Feed, Subscription
     from netvps.services.ports import CertificateAuthority, Change, Clock, Store
 
@@ -51,7 +51,6 @@ class AgentConfigs:
                 continue  # the config is computed from current rows, so nothing is missed
 
     async def _since_now(self) -> AsyncGenerator[AgentConfig, None]:
-        owner = (await self._session())[0].owner
         certified = None
 
         def concerns(change: Change) -> bool:
@@ -60,19 +59,29 @@ class AgentConfigs:
                 return True
             return change.deleted or changed.epoch != self.epoch or changed.full_name != certified
 
-        keys, session = Topic(SshKey.kind, "owner", owner), Topic(Session.kind, "key", self.session_uid)
-        async with self.feed.subscribe(keys, session, match=concerns) as news:
+        topics = (Topic(Session.kind, "key", self.session_uid), Topic(Share.kind, "session", self.session_uid))
+        followed: set[str] = set()
+        async with self.feed.subscribe(*topics, match=concerns) as news:
             while True:
-                config, certified = await self._config()
+                access = await self._access()
+                if users := set(access.users) - followed:  # subscribe, then read: nothing may change in between
+                    for user in users:
+                        news.follow(Topic(SshKey.kind, "owner", user))
+                    followed |= users
+                    continue
+                for user in followed - set(access.users):
+                    news.unfollow(Topic(SshKey.kind, "owner", user))
+                followed = set(access.users)
+                config, certified = self._config(access), access.session.full_name
                 yield config
                 await _newer_than(news, config.generation)
 
-    async def _config(self) -> tuple[AgentConfig, SessionName]:
-        """The present configuration, and the name that its host certificate has."""
-        session, keys, revision = await self._session()
-        every = [key.public_key for key in keys] + [PublicKey.parse(key).text for key in session.spec.authorized_keys]
-        config = AgentConfig(
-            generation=revision,
+    def _config(self, access: _Access) -> AgentConfig:
+        session = access.session
+        every = [key.public_key for key in access.keys]
+        every += [PublicKey.parse(key).text for key in session.spec.authorized_keys]
+        return AgentConfig(
+            generation=access.revision,
             authorized_keys=tuple(dict.fromkeys(every)),
             user_ca_keys=(self.ca.ssh_user_ca,),
             host_certificate=self.ca.sign_ssh_host(
@@ -81,17 +90,30 @@ class AgentConfigs:
                 f"host:{session.uid}",
                 self.clock(),
             ),
-            user_principals=(principal_of(session.owner),),
+            user_principals=tuple(map(principal_of, access.users)),
         )
-        return config, session.full_name
 
-    async def _session(self) -> tuple[Session, list[SshKey], int]:
-        """The session, its owner's keys, and the revision of the read. Raises NotFound."""
+    async def _access(self) -> _Access:
+        """Who may log in to the session now. Raises NotFound."""
         async with self.store.read() as reader:
             session = await reader.get(Session, self.session_uid)
             if session is None or session.epoch != self.epoch:
                 raise NotFound(f"session {self.session_uid} in epoch {self.epoch} is over: it was removed or moved")
-            return session, await reader.find(SshKey, owner=session.owner), reader.revision
+            now = self.clock()
+            shares = await reader.find(Share, session=session.uid)
+            users = (session.owner, *(share.user for share in shares if share.permits(Right.LOGIN, now)))
+            keys = [key for user in users for key in await reader.find(SshKey, owner=user)]
+            return _Access(session, users, keys, reader.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """A session, the users who may log in to it (its owner first), their keys, and the revision of the read."""
+
+    session: Session
+    users: tuple[str, ...]
+    keys: list[SshKey]
+    revision: int
 
 
 def _principals(session: Session) -> tuple[str, ...]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access.accounts import Caller, SshKey, User
+from netvps.domain.access.sharing import right_for_login
 from netvps.domain.names import SessionName
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.sleep.waking import ALIVE, LoginEffect, LoginKind, effect_of_login
 from netvps.errors import InvalidInput, NotFound, NotPermitted
 from netvps.services.access.agent_configs import AgentConfigs
 from netvps.services.access.terminal_ui import TERMINAL_UI
-from netvps.services.sessions.scope import find_session
+from netvps.services.sessions.scope import permitted_session
 from netvps.services.sleep.waking import wake_session
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ class Grant:
 class Logins:
     """Authorises logins, and computes the keys that agents accept.
 
-    A registered key belongs to a user: it opens the user's own sessions, and an admin's key opens all. A key in a
-    session's spec opens that session, registered or not. Any login name that is none of a user's sessions gets what
-    has no session: the terminal UI, and connections into sessions.
+    A registered key belongs to a user: it opens the user's own sessions and those shared with them, and an admin's key
+    opens all. A key in a session's spec opens that session, registered or not. Any login name that is none of a user's
+    sessions gets what has no session: the terminal UI, and connections into sessions.
     """
 
     def __init__(self, store: Store, clock: Clock, ca: CertificateAuthority, feed: Feed) -> None:
@@ -102,10 +103,16 @@ class Logins:
                 return Grant(ref_to(session), login.unix_user, fingerprint)
             caller = Caller(user.name, user.role)
             try:
-                return Grant(ref_to(await _named(reader, caller, login)), login.unix_user, caller.user)
+                return Grant(ref_to(await self._named(reader, caller, login)), login.unix_user, caller.user)
             except NotFound:
                 session = await _by_spec(reader, login, fingerprint)
-            return Grant(ref_to(session), login.unix_user, caller.user) if session else _without_session(login, caller)
+                if session is None:
+                    return _without_session(login, caller)
+            except NotPermitted:  # it is shared with them, but not for that
+                session = await _by_spec(reader, login, fingerprint)
+                if session is None:
+                    raise
+            return Grant(ref_to(session), login.unix_user, caller.user)
 
     async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
         """The login that a user's certificate gets.
@@ -118,9 +125,18 @@ class Logins:
                 raise NotPermitted(f"user {user_name} was removed: ask an admin to add you again", reason="KEY_UNKNOWN")
             caller = Caller(user.name, user.role)
             try:
-                return Grant(ref_to(await _named(reader, caller, login)), login.unix_user, caller.user)
+                return Grant(ref_to(await self._named(reader, caller, login)), login.unix_user, caller.user)
             except NotFound:
                 return _without_session(login, caller)
+
+    async def _named(self, reader: Reader, caller: Caller, login: SshLogin) -> Session:
+        """The session that a login names. Raises NotFound, NotPermitted."""
+        try:
+            name = SessionName(login.owner or caller.user, login.session)
+        except InvalidInput:  # the name of a Unix user, which no session can have
+            raise NotFound(f"no session {login.session}: see netvps ls") from None
+        right = right_for_login(login.unix_user)
+        return (await permitted_session(reader, caller, name, right, self._clock()))[0]
 
     async def wake(self, session_uid: str, actor: str, kind: LoginKind) -> None:
         """Resumes or starts a session that sleeps, for a login that was authorised; `actor` is its user or its key.
@@ -158,15 +174,6 @@ def _without_session(login: SshLogin, caller: Caller) -> Grant:
         raise NotFound(f"no session {login.session}.{login.owner or caller.user}: see netvps ls")
     ui = SessionRef(TERMINAL_UI, TERMINAL_UI, caller.user, SessionState.RUNNING)
     return Grant(ui, login.unix_user, caller.user)
-
-
-async def _named(reader: Reader, caller: Caller, login: SshLogin) -> Session:
-    """The session that a login names. Raises NotFound."""
-    try:
-        name = SessionName(login.owner or caller.user, login.session)
-    except InvalidInput:  # the name of a Unix user, which no session can have
-        raise NotFound(f"no session {login.session}: see netvps ls") from None
-    return await find_session(reader, caller, name)
 
 
 async def _by_spec(reader: Reader, login: SshLogin, fingerprint: str) -> Session | None:

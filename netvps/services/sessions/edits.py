@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from netvps.domain.access.sharing import Share
 from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import defer
@@ -101,6 +102,8 @@ async def write_edited(
     if after is before:
         return before
     if after.state is SessionState.DELETED:  # it was never placed, so there is no runner to wait for
+        for share in await tx.find(Share, session=after.uid):
+            await tx.delete(share)
         await tx.delete(after)
         return after
     if not after.runner and after.desired is DesiredState.RUNNING:

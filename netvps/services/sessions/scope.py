@@ -1,21 +1,25 @@
-"""Finds what a request names, as far as the caller sees it.
+"""Finds what a request names, as far as the caller sees it; the only place that says who may do what with a session.
 
 A `parent` is the caller for "" or "me", all that the caller may see for "-", else the user with that name.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Role, User
+from netvps.domain.access.sharing import Right, Share, missing_right, share_key
 from netvps.domain.checks import shown
 from netvps.domain.names import SessionName
 from netvps.domain.session.session import Session
-from netvps.errors import NotFound
+from netvps.errors import NotFound, NotPermitted
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from netvps.domain.access.accounts import Caller
-    from netvps.services.ports import Reader
+    from netvps.services.ports import Reader, Wanted
 
 ME, ALL = "me", "-"
 
@@ -58,11 +62,58 @@ async def snapshot_filter(reader: Reader, caller: Caller, parent: str, session: 
 
 
 async def find_session(reader: Reader, caller: Caller, name: SessionName) -> Session:
-    """The session with that name. Raises NotFound, with the same message if the caller may not see it."""
-    found = await reader.find(Session, owner=name.owner, name=name.name) if caller.sees(name.owner) else []
-    if not found:
+    """The session with that name, to do anything with it. Raises as `permitted_session`."""
+    return (await permitted_session(reader, caller, name, Right.MANAGE, None))[0]
+
+
+async def permitted_session(
+    reader: Reader, caller: Caller, name: SessionName, right: Right, now: datetime | None
+) -> tuple[Session, Share | None]:
+    """The session with that name, and the share by which the caller may do that; None for owners and admins.
+
+    Only MANAGE, which no share permits, can be asked without the time. Raises NotFound, with the same message if the
+    caller may not know that it exists, and NotPermitted if it is shared with them, but not for that.
+    """
+    found = await reader.find(Session, owner=name.owner, name=name.name)
+    if caller.sees(name.owner):
+        if not found:
+            raise no_session(name)
+        return found[0], None
+    # The same two reads whether the session exists or not.
+    share = await reader.get(Share, share_key(found[0].uid if found else "", caller.user))
+    if not found or share is None or (now is not None and share.has_ended(now)):
         raise no_session(name)
-    return found[0]
+    if now is None or not share.permits(right, now):
+        raise NotPermitted(missing_right(str(name), name.owner, share.role, right))
+    return found[0], share
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """Sessions that a caller sees: those that match `where`, and those with the uids in `also`."""
+
+    where: dict[str, Wanted]
+    also: frozenset[str] = frozenset()
+
+
+async def visible_sessions(reader: Reader, caller: Caller, parent: str, now: datetime) -> Visible:
+    """The sessions that `parent` names: one's own ("", "me"), all that one sees ("-"), or those of a user.
+
+    Raises NotFound for a user of whom the caller sees nothing.
+    """
+    if caller.role is Role.ADMIN and parent == ALL:
+        return Visible({})
+    if parent in {"", ME, caller.user}:
+        return Visible({"owner": caller.user})
+    if caller.role is Role.ADMIN:
+        return Visible({"owner": (await require_user(reader, parent)).name})
+    shares = [share for share in await reader.find(Share, user=caller.user) if not share.has_ended(now)]
+    if parent == ALL:
+        return Visible({"owner": caller.user}, frozenset(share.session for share in shares))
+    shared = frozenset(share.session for share in shares if share.owner == parent)
+    if not shared:
+        raise no_user(parent)
+    return Visible({"owner": ()}, shared)
 
 
 def no_session(name: SessionName) -> NotFound:

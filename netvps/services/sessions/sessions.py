@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller
+from netvps.domain.access.sharing import Right
 from netvps.domain.names import SessionName
 from netvps.domain.runner.placement import why_not_fits
 from netvps.domain.runner.runner import PAUSE, Runner, RunnerState
@@ -22,13 +23,14 @@ from netvps.services.page import Page, read_page
 from netvps.services.sessions.edits import SessionEdits, named, recalled, with_runner
 from netvps.services.sessions.free_names import free_name, require_free
 from netvps.services.sessions.scheduler import placed
-from netvps.services.sessions.scope import find_session, owner_filter, require_user
+from netvps.services.sessions.scope import permitted_session, require_user, visible_sessions
 from netvps.services.snapshots.use import rename_snapshots, require_unused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from netvps.domain.access.sharing import Share
     from netvps.domain.session.spec import SessionSpec
     from netvps.services.images.holdings import ImageHoldings
     from netvps.services.ports import Clock, Reader, Store, Transaction
@@ -90,10 +92,24 @@ class Sessions:
         return await recalled(self._store, request)
 
     async def get(self, caller: Caller, name: str) -> Session:
-        """The session NAME (of the caller) or NAME.OWNER. Raises NotFound, also if the caller may not see it."""
+        """The session NAME (of the caller) or NAME.OWNER; without its environment for one who may not log in.
+
+        Raises NotFound, also if the caller may not see it.
+        """
+        session, share = await self.permitted(caller, name, Right.READ)
+        if share is not None and not share.permits(Right.LOGIN, self._clock()):
+            return replace(session, spec=replace(session.spec, env={}))
+        return session
+
+    async def permitted(self, caller: Caller, name: str, right: Right) -> tuple[Session, Share | None]:
+        """The session, and the share by which the caller may do that; None for its owner and admins.
+
+        Raises NotFound, NotPermitted.
+        """
         full_name = SessionName.parse(name, caller.user)
         async with self._store.read() as reader:
-            return self._shown(await find_session(reader, caller, full_name))
+            session, share = await permitted_session(reader, caller, full_name, right, self._clock())
+            return self._shown(session), share
 
     async def list(
         self, caller: Caller, *, parent: str = "", page_size: int = 0, page_token: str = "", matching: str = ""
@@ -101,8 +117,8 @@ class Sessions:
         """Sessions by name: the caller's own (parent ''), all they may see ('-'), or USER's, that match a filter."""
         wanted = SessionFilter.parse(matching)
         async with self._store.read() as reader:
-            where = await owner_filter(reader, caller, parent)
-            page = await read_page(reader, Session, page_size, page_token, wanted, **where)
+            visible = await visible_sessions(reader, caller, parent, self._clock())
+            page = await read_page(reader, Session, page_size, page_token, wanted, visible.also, **visible.where)
             return replace(page, items=list(map(self._shown, page.items)))
 
     async def stop(

@@ -6,20 +6,23 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from netvps.domain.access.sharing import Share
 from netvps.domain.session.event import EventType, SessionEvent, SnapshotEvent
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
+from netvps.errors import TooOld
 from netvps.services.feed import PROGRESS, Topic
 from netvps.services.follow import Head, follow_log
 from netvps.services.page import read_all
-from netvps.services.sessions.scope import owner_filter, snapshot_filter
+from netvps.services.sessions.scope import ALL, snapshot_filter, visible_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from netvps.domain.access.accounts import Caller
     from netvps.services.feed import Feed
-    from netvps.services.ports import Change, Store
+    from netvps.services.ports import Change, Clock, Store
+    from netvps.services.sessions.scope import Visible
 
 __all__ = ["EventType", "SessionEvent", "Watch"]
 
@@ -29,9 +32,10 @@ _REMEMBERED = 32  # events; few, because each may contain an environment of mega
 class Watch:
     """Watches sessions and snapshots."""
 
-    def __init__(self, store: Store, feed: Feed) -> None:
+    def __init__(self, store: Store, feed: Feed, clock: Clock) -> None:
         self._store = store
         self._feed = feed
+        self._clock = clock
         self.watchers = 0
         """Number of open watches."""
         self._events: dict[int, SessionEvent] = {}
@@ -42,31 +46,26 @@ class Watch:
         """Yields the list (or the changes after `from_revision`, if not 0), CAUGHT_UP, then changes without end.
 
         With `progress`, also progress events. `parent` as in Sessions.list. Raises NotFound, TooOld if the log does not
-        reach back far enough or the reader is too slow (list again, then watch), and Unavailable when the server stops.
+        reach back far enough, the reader is too slow, or other sessions are shared with the caller now (list again,
+        then watch), and Unavailable when the server stops.
         """
-        async with self._store.read() as reader:
-            where = await owner_filter(reader, caller, parent)
-        owner = where.get("owner")
-
-        def concerns(change: Change) -> bool:
-            return isinstance(change.resource, Session) and owner in {None, change.resource.owner}
-
-        kinds = (Session.kind, PROGRESS) if progress else (Session.kind,)
-        topics = [Topic(kind, "owner", owner) if owner else Topic(kind) for kind in kinds]
         async with self._counted():
-            sent = from_revision
+            async with self._store.read() as reader:
+                visible = await visible_sessions(reader, caller, parent, self._clock())
+                listed = [] if from_revision else await read_all(reader, Session, visible.also, **visible.where)
+                sent = from_revision or reader.revision
             if not from_revision:
-                async with self._store.read() as reader:
-                    sent = reader.revision
-                    listed = await read_all(reader, Session, **where)
                 for session in listed:
                     yield SessionEvent(EventType.PUT, session, session.revision)
                 yield SessionEvent(EventType.CAUGHT_UP, None, sent)
+            topics, concerns = _scope(visible, caller, parent, progress=progress)
             async with aclosing(follow_log(self._store, self._feed, sent, topics, concerns)) as changes:
                 async for change in changes:
                     if isinstance(change, Head):
                         if from_revision:
                             yield SessionEvent(EventType.CAUGHT_UP, None, change.revision)
+                    elif isinstance(change.resource, Share):
+                        raise TooOld("other sessions are shared with you now: list again, then watch")
                     else:
                         yield self._event(change)
 
@@ -116,6 +115,30 @@ class Watch:
             if len(self._events) > _REMEMBERED:
                 del self._events[next(iter(self._events))]
         return event
+
+
+def _scope(
+    visible: Visible, caller: Caller, parent: str, *, progress: bool
+) -> tuple[list[Topic], Callable[[Change], bool]]:
+    """The topics of a watch, and which changes of older parts of the log concern it."""
+    owner = str(visible.where.get("owner") or "")
+    everything = not visible.where
+    shares = bool(visible.also) or (parent == ALL and not everything)
+
+    def concerns(change: Change) -> bool:
+        match change.resource:
+            case Session(uid=uid, owner=of):
+                return everything or of == owner or uid in visible.also
+            case Share(user=user):
+                return shares and user == caller.user
+            case _:
+                return False
+
+    kinds = (Session.kind, PROGRESS) if progress else (Session.kind,)
+    topics = [Topic(kind) for kind in kinds if everything]
+    topics += [Topic(kind, "owner", owner) for kind in kinds if owner]
+    topics += [Topic(Session.kind, "key", uid) for uid in visible.also]
+    return topics + [Topic(Share.kind, "user", caller.user)] * shares, concerns
 
 
 def _session(change: Change) -> Session:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from netvps.domain.session.session import SessionState
-from netvps.gateway.ssh.readiness import reason_not_ready
+from netvps.domain.session.session import DesiredState, SessionState
+from netvps.gateway.ssh.readiness import reason_for_login, reason_not_ready
 from netvps.services.access.logins import Grant, ref_to
 from tests.gateway.conftest import a_session
 
@@ -32,3 +34,11 @@ def test_others_than_the_owner_get_the_whole_name() -> None:
     assert reason_not_ready(Grant(ref_to(stopped), "root", "admin")) == (
         "session dev1.alice is STOPPED: start it with: netvps start dev1.alice"
     )
+
+
+@pytest.mark.parametrize("state", [SessionState.STOPPED, SessionState.STARTING, SessionState.PAUSED])
+def test_watching_wakes_nothing(state: SessionState) -> None:
+    wanted = {SessionState.STOPPED: DesiredState.STOPPED, SessionState.PAUSED: DesiredState.PAUSED}
+    session = replace(a_session(state), desired=wanted.get(state, DesiredState.RUNNING))
+    reason = reason_for_login(Grant(ref_to(session), ".watch", "alice"), asked=False)
+    assert reason == f"session dev1 is {state}: there is no terminal to watch"

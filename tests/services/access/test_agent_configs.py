@@ -9,6 +9,7 @@ import asyncssh
 import pytest
 
 from netvps.adapters.ca.opening import open_ca
+from netvps.domain.access.sharing import ShareRole
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.session.lifecycle import place
 from netvps.domain.session.session import SessionState
@@ -186,3 +187,28 @@ async def test_an_agent_that_falls_behind_gets_what_holds_now(world: World) -> N
                 await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(number)))
                 await anext(every)
             assert len((await _next(configs)).authorized_keys) == 3
+
+
+async def test_keys_of_those_who_may_use_it_come_and_go_with_their_share(world: World) -> None:
+    await world.runner()
+    session = await world.session()
+    await world.ssh_keys.create(BOB, PublicKey.parse(ed25519(1)))
+    async with aclosing(world.logins.configs(session.uid, 1, "HOSTKEY")) as configs:
+        assert (await _next(configs)).user_principals == ("users/alice",)
+        await world.shares.put(ALICE, "dev1", "bob", ShareRole.VIEW)
+        viewing = await _next(configs)
+        assert (viewing.authorized_keys, viewing.user_principals) == ((), ("users/alice",))
+        await world.shares.put(ALICE, "dev1", "bob", ShareRole.USE, world.clock() + timedelta(hours=1))
+        using = await _next(configs)
+        assert (using.authorized_keys, using.user_principals) == ((ed25519(1),), ("users/alice", "users/bob"))
+        key = await world.ssh_keys.create(BOB, PublicKey.parse(ed25519(2)))
+        assert set((await _next(configs)).authorized_keys) == {ed25519(1), ed25519(2)}
+        await world.ssh_keys.delete(BOB, "", key.uid)
+        assert (await _next(configs)).authorized_keys == (ed25519(1),)
+        world.clock.advance(seconds=3600)
+        await world.shares.expire()
+        ended = await _next(configs)
+        assert (ended.authorized_keys, ended.user_principals) == ((), ("users/alice",))
+        await world.ssh_keys.create(BOB, PublicKey.parse(ed25519(3)))  # is no news any more
+        await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(4)))
+        assert (await _next(configs)).authorized_keys == (ed25519(4),)

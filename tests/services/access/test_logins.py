@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from netvps.domain.access.accounts import Caller, Role, User
+from netvps.domain.access.sharing import ShareRole
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.names import SshLogin
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
@@ -177,3 +179,48 @@ async def test_a_session_counts_as_paused_from_the_moment_that_is_asked_for(worl
     pausing = await world.sessions.pause(ALICE, "dev1")
     assert (pausing.state, ref_to(pausing).state) == (SessionState.RUNNING, SessionState.PAUSED)
     assert ref_to(replace(pausing, state=SessionState.STOPPED)).state is SessionState.STOPPED
+
+
+@pytest.mark.usefixtures("_keys")
+@pytest.mark.parametrize(
+    ("role", "login", "who"),
+    [
+        (ShareRole.USE, "dev1.alice", "bob as root in dev1.alice"),
+        (ShareRole.USE, "dev1.alice+www-data", "bob as www-data in dev1.alice"),
+        (ShareRole.USE, "watch+dev1.alice", "bob as .watch in dev1.alice"),
+        (ShareRole.VIEW, "watch+dev1.alice", "bob as .watch in dev1.alice"),
+        (ShareRole.VIEW, "dev1", "bob as root in dev1.bob"),
+    ],
+)
+async def test_a_share_opens_what_its_role_is_for(world: World, role: ShareRole, login: str, who: str) -> None:
+    await world.shares.put(ALICE, "dev1", "bob", role)
+    assert await _let(world, login, 2) == who
+    grant = await world.logins.authorize_user(SshLogin.parse(login), "bob")
+    assert f"{grant.user} as {grant.unix_user} in {grant.session.full_name}" == who
+
+
+@pytest.mark.usefixtures("_keys")
+@pytest.mark.parametrize(
+    ("role", "login"),
+    [
+        (ShareRole.VIEW, "dev1.alice"),
+        (ShareRole.VIEW, "dev1.alice+.snapshots"),
+        (ShareRole.USE, "dev1.alice+.snapshots"),
+    ],
+)
+async def test_a_share_opens_no_more(world: World, role: ShareRole, login: str) -> None:
+    await world.shares.put(ALICE, "dev1", "bob", role)
+    with pytest.raises(NotPermitted, match=r"^session dev1\.alice is shared with you"):
+        await _let(world, login, 2)
+    with pytest.raises(NotPermitted):
+        await world.logins.authorize_user(SshLogin.parse(login), "bob")
+
+
+@pytest.mark.usefixtures("_keys")
+async def test_a_share_opens_nothing_before_and_after_it(world: World) -> None:
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            await _let(world, "dev1.alice", 2)
+        await world.shares.put(ALICE, "dev1", "bob", ShareRole.USE, world.clock() + timedelta(seconds=5))
+        await _let(world, "dev1.alice", 2)
+        world.clock.advance(seconds=5)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps.domain.access.sharing import ShareRole
 from netvps.domain.session.session import SessionState
 from netvps.errors import NotFound, TooOld
 from netvps.services.sessions.watch import EventType, Watch
@@ -148,7 +149,7 @@ async def test_no_change_is_missed_or_doubled_while_others_write(world: World, r
     feed: Feed = world.feed
     start = await world.revision() if resumed else 0
     seen: list[str] = []
-    async with aclosing(Watch(store, feed).sessions(ALICE, "", start)) as events, asyncio.timeout(5):
+    async with aclosing(Watch(store, feed, world.clock).sessions(ALICE, "", start)) as events, asyncio.timeout(5):
         async for event in events:
             if event.session is not None:
                 seen.append(event.session.name)
@@ -168,7 +169,7 @@ async def test_a_list_may_take_longer_than_the_queue_of_the_feed(world: World) -
     for name in ("a", "b", "c"):
         await world.session(name)
     feed = world.feed
-    watch = Watch(world.store, feed)
+    watch = Watch(world.store, feed, world.clock)
     async with aclosing(watch.sessions(ALICE, "", 0)) as events:
         assert await _take(events, 1) == ["PUT a.alice PENDING"]
         feed._queue_length = 2
@@ -179,3 +180,28 @@ async def test_a_list_may_take_longer_than_the_queue_of_the_feed(world: World) -
         assert await _take(events, 40) == ["PUT b.alice STOPPED", "PUT b.alice PENDING"] * 20
         await world.sessions.stop(ALICE, "c")
         assert await _take(events, 1) == ["PUT c.alice STOPPED"]
+
+
+async def test_what_is_shared_is_watched_and_what_changes_that_ends_the_watch(world: World) -> None:
+    await world.session("dev1")
+    await world.session("dev2")
+    await world.shares.put(ALICE, "dev1", "bob", ShareRole.VIEW)
+    again = await world.revision()
+    for parent in ("-", "alice"):
+        async with aclosing(world.watch.sessions(BOB, parent, 0)) as events:
+            assert await _take(events, 2) == ["PUT dev1.alice PENDING", "CAUGHT_UP"]
+            await world.sessions.stop(ALICE, "dev2")
+            await world.sessions.stop(ALICE, "dev1")
+            assert await _take(events, 1) == ["PUT dev1.alice STOPPED"]
+            await world.shares.put(ALICE, "dev2", "bob", ShareRole.VIEW)
+            with pytest.raises(TooOld, match="other sessions are shared with you now"):
+                await _take(events, 1)
+        for name in ("dev1", "dev2"):
+            await world.sessions.start(ALICE, name)
+        await world.shares.delete(ALICE, "dev2", "bob")
+    await world.shares.delete(ALICE, "dev1", "bob")
+    async with aclosing(world.watch.sessions(BOB, "-", again)) as events:
+        with pytest.raises(TooOld):
+            await _take(events, 1)
+    with pytest.raises(NotFound):
+        await anext(world.watch.sessions(BOB, "alice", 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, snapshots
+from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, shares, snapshots
 from netvps.rpc.client.calls.call import ListMethod, StreamMethod, UnaryMethod
 
 
@@ -25,6 +25,10 @@ class Calls:
     sleep_plan = UnaryMethod(sessions.sleep_plan)
     watch_sessions = StreamMethod(sessions.watch_sessions)
     read_logs = StreamMethod(sessions.read_logs)
+
+    list_shares = ListMethod(shares.list_shares)
+    share_session = UnaryMethod(shares.share_session)
+    unshare_session = UnaryMethod(shares.unshare_session)
 
     create_snapshot = UnaryMethod(snapshots.create_snapshot)
     get_snapshot = UnaryMethod(snapshots.get_snapshot)

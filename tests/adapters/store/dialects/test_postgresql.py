@@ -211,7 +211,7 @@ async def test_who_watches_at_one_server_hears_of_the_other_in_order(servers: li
     feed = Feed(servers[1])
     async with asyncio.timeout(30), Tasks() as tasks:
         tasks.start(feed.run(), name="feed")
-        async with aclosing(Watch(servers[1], feed).sessions(ALICE, "", 0)) as events:
+        async with aclosing(Watch(servers[1], feed, real_clock.now).sessions(ALICE, "", 0)) as events:
             assert (await anext(events)).type is EventType.CAUGHT_UP
             made = [await create(servers[number % 2], f"dev{number}", "") for number in range(10)]
             heard = [(await anext(events)).session for _ in made]

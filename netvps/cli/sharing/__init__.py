@@ -1,0 +1,1 @@
+"""Commands for sessions that several people use."""
