@@ -1,4 +1,4 @@
-"""Two people in one session, with stock OpenSSH: shares and how they end, terminals that are kept, and who watches them."""
+"""Two people in one session, with stock OpenSSH: shares and their ends, terminals that are kept, and who watches."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def _jumping(system: System, folder: Path) -> list[str]:
             "  LogLevel ERROR",
         )
     )
-    config.write_text(f"Host gw\n  HostName 127.0.0.1\n  Port {system.ports['ssh']}\n  User nobody\nHost *\n{options}\n")
+    config.write_text(
+        f"Host gw\n  HostName 127.0.0.1\n  Port {system.ports['ssh']}\n  User nobody\nHost *\n{options}\n"
+    )
     return ["ssh", "-F", str(config), "-J", "gw", f"root@{_dev1()}.nv.internal"]
 
 
@@ -106,7 +108,7 @@ def shared(system: System) -> Iterator[System]:
 
 def test_a_share_opens_the_session_and_its_end_closes_every_connection(shared: System, tmp_path: Path) -> None:
     jump = _jumping(shared, tmp_path)
-    plain = ["ssh", *shared.ssh_options(_dev1(), shared.home / "bob-key")]
+    plain = ["ssh", *shared.ssh_options(_dev1(), shared.home / "bob-key"), "127.0.0.1"]
     asked = _bob(shared, "", "true")
     assert asked.returncode == 255
     assert b"is not open to key" in asked.stderr
@@ -143,7 +145,13 @@ def test_the_page(shared: System, busybox: str) -> None:
 
 
 def test_a_kept_terminal_outlives_link_and_gateway_and_is_watched(shared: System) -> None:
-    keep = ["-o", "SetEnv=NETVPS_TERMINAL=work", "-tt", *shared.ssh_options("dev1", shared.home / "ui-key")]
+    keep = [
+        "-o",
+        "SetEnv=NETVPS_TERMINAL=work",
+        "-tt",
+        *shared.ssh_options("dev1", shared.home / "ui-key"),
+        "127.0.0.1",
+    ]
     shared.netvps("share", "dev1", "bob")
     first = Window(shared, *keep)
     first.type("there=still; echo one$((1+1))")
@@ -151,7 +159,8 @@ def test_a_kept_terminal_outlives_link_and_gateway_and_is_watched(shared: System
     first.cut()
     again = Window(shared, *keep)
     again.shows("one2")
-    watcher = Window(shared, "-tt", *shared.ssh_options(f"watch+{_dev1()}", shared.home / "bob-key"), "work")
+    watching = shared.ssh_options(f"watch+{_dev1()}", shared.home / "bob-key")
+    watcher = Window(shared, "-tt", *watching, "127.0.0.1", "work")
     watcher.shows("one2")
     again.shows("bob watches this terminal")
     watcher.type("touch /tmp/typed-by-bob")
@@ -160,7 +169,7 @@ def test_a_kept_terminal_outlives_link_and_gateway_and_is_watched(shared: System
     shared.netvps("unshare", "dev1", "bob")
     assert watcher.ssh.wait(_TOO_LONG) == 255
     watcher.close()
-    (gateway,) = [pid for pid, line in shared.processes().items() if " gateway" in f" {line}" and "ssh" not in line]
+    (gateway,) = [pid for pid, line in shared.processes().items() if "netvps.programs.gateway" in line]
     os.kill(gateway, signal.SIGKILL)
     assert again.ssh.wait(_TOO_LONG) == 255
     again.close()
