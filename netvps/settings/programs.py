@@ -54,6 +54,7 @@ OTHER_VARIABLES = {
     "NETVPS_API_KEY": "API key for `NETVPS_ADDRESS`",
     "NETVPS_API_KEY_FILE": "file with the API key for `NETVPS_ADDRESS`",
     "NETVPS_CA": "file with the CA certificate (PEM) for `NETVPS_ADDRESS`",
+    "NETVPS_TERMINAL": "in a session: label of the terminal that is kept, from `netvps ssh --persist`",
     "NETVPS_IMAGE": "",
     "NETVPS_SERVER_IMAGE": "",
     "NETVPS_RUNNER_IMAGE": "",

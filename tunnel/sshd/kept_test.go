@@ -73,7 +73,7 @@ func TestKeptTerminalOutlivesItsConnection(t *testing.T) {
 	s.await("a2b")
 	s.say("(sleep 0.2; echo c$((1+1))d) &\n")
 	r.check(first.Close())
-	r.waitFor("nobody to be attached", func() bool { return strings.Contains(r.kept(), "  0         0 ") })
+	r.waitFor("the client to be detached", func() bool { return strings.Contains(r.kept(), "  0         0 ") })
 	again := r.keep(r.dial(), "work", 101, false)
 	again.await("a2b")
 	again.await("c2d")

@@ -21,7 +21,7 @@ SHARE_ROLE = EnumPair(ShareRole, pb.ShareRole, "SHARE_ROLE_")
 
 @dataclass(frozen=True, slots=True)
 class UpdateShare:
-    """A share as it is to be: `session` is NAME or NAME.OWNER."""
+    """The share that is wanted: `session` is NAME or NAME.OWNER."""
 
     session: str
     user: str

@@ -1,4 +1,4 @@
-"""ShareService over real connections; so of netvps.rpc.convert.shares, too."""
+"""ShareService over real connections; so netvps.rpc.convert.shares and netvps.rpc.client.calls.shares, too."""
 
 from __future__ import annotations
 
