@@ -73,7 +73,7 @@ MISTAKES: Final[tuple[tuple[str, int, str], ...]] = (
     ("share dev1 root", USAGE, "user: root owns the session: share it with another user"),
     ("share dev1 bob --until 2001-01-01", USAGE, "--until: '2001-01-01' is over: give a time in the future"),
     ("unshare dev1 bob", NOT_FOUND, "session dev1.root is not shared with bob: see netvps shares dev1.root"),
-    ("ssh dev1 --persist=No", USAGE, "--persist: 'No' is not a label"),
+    ("ssh dev1 --terminal No", USAGE, "--terminal: 'No' is not a label"),
     ("--context lab ls", NOT_FOUND, "there is no context 'lab': there are local; `netvps login HOST` adds one"),
     ("context use lab", NOT_FOUND, "there is no context 'lab': there are local; `netvps login HOST` adds one"),
     # sizes, numbers, times

@@ -17,6 +17,7 @@ from netvps.cli.help.completion import complete_session
 from netvps.cli.server import connect
 from netvps.cli.server.contexts import write_agent_key, write_known_hosts
 from netvps.cli.session.choice import pick
+from netvps.cli.sharing import kept_terminal
 from netvps.cli.ui.parse import DURATION
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.names import SshLogin
@@ -39,13 +40,13 @@ You are root there, unless you say who: -l USER or USER@NAME.
 The exit code is that of the command, or 255 if the connection was lost.
 
 With --persist the terminal outlives the connection: log in with --persist again, and it is as you left it.
-It ends with its shell. --persist=LABEL is another one, --list lists them, --watch reads along on one.
+It ends with its shell.
 
 \b
 Examples: netvps ssh dev1
           netvps ssh dev1 -L 8080:localhost:80
           netvps ssh dev1 -- uname -a
-          netvps ssh dev1 --persist=build
+          netvps ssh dev1 --terminal build
           netvps ssh bobs-session.bob --watch
 """
 
@@ -62,12 +63,22 @@ Examples: netvps ssh dev1
     },
 )
 @click.option("--timeout", type=DURATION, default="2m", show_default=True, help="How long to wait for a start.")
+@kept_terminal.options
 @click.argument(
     "words", nargs=-1, type=click.UNPROCESSED, metavar="[NAME] [COMMAND]...", shell_complete=complete_session
 )
-def ssh(words: tuple[str, ...], timeout: float) -> None:
+def ssh(
+    *,
+    words: tuple[str, ...],
+    timeout: float,
+    persist: bool,
+    terminal: str,
+    lists: bool,
+    watch: bool,
+) -> None:
     """Replaces this process by ssh."""
-    arguments = SshArguments.parse(words, pick)
+    kept = kept_terminal.words_of(persist=persist, terminal=terminal, lists=lists, watch=watch)
+    arguments = SshArguments.parse([*kept, *words], pick)
     info, where, identity = prepare([arguments], timeout if arguments.timeout is None else arguments.timeout)
     replace_by(command(arguments, info, where, identity))
 

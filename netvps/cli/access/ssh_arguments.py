@@ -83,7 +83,7 @@ class _Reader:
                 self.unix_user = word.partition("=")[2] or self._value(word)
             elif word == "--timeout" or word.startswith("--timeout="):
                 self.timeout = DURATION.convert(word.partition("=")[2] or self._value(word), None, None)
-            elif self.kept.takes(word):
+            elif self.kept.takes(word, self._value):
                 continue
             elif word.startswith("--"):
                 raise click.UsageError(f"no such option: {word}; a command that begins with '-' goes after '--'")
