@@ -15,7 +15,7 @@ from google.protobuf import message_factory
 from netvps.domain.access.audit import AuditQuery
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
-from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, snapshots
+from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, shares, snapshots
 from netvps.rpc.client.calls.all import Calls
 from netvps.rpc.client.calls.call import Pages, Stream, Unary
 from tests.rpc.client.test_retries import described
@@ -36,6 +36,7 @@ EXAMPLES: dict[str, Any] = {
     "draft": SnapshotDraft(),
     "change": SnapshotChange(pinned=True),
     "role": "USER",
+    "user": "bob",
     "query": AuditQuery(9),
     "public_key": "ssh-ed25519 AAAA",
     "uid_or_fingerprint": "SHA256:x",
@@ -46,7 +47,7 @@ def functions() -> dict[str, Any]:
     """What makes calls, by name. Messages of streams to the server (exec, import, browse) are no calls."""
     return {
         name: function
-        for module in (images, machines, moves, people, registries, sessions, snapshots)
+        for module in (images, machines, moves, people, registries, sessions, shares, snapshots)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and not name.startswith(("_", "exec_", "import_", "build_", "browse_"))
@@ -56,9 +57,8 @@ def functions() -> dict[str, Any]:
 def made(name: str, build: Any) -> Unary[Any] | Pages[Any] | Stream[Any]:
     needed = [one.name for one in inspect.signature(build).parameters.values() if one.default is one.empty]
     example = {key: EXAMPLES[key] for key in needed}
-    call: Unary[Any] | Pages[Any] | Stream[Any] = build(
-        **(example | ({"name": "alice/kid"} if name == "delete_api_key" else {}))
-    )
+    own = {"delete_api_key": {"name": "alice/kid"}, "share_session": {"role": "USE"}}
+    call: Unary[Any] | Pages[Any] | Stream[Any] = build(**(example | own.get(name, {})))
     return call
 
 
