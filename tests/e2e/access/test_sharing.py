@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,22 @@ class Window:
         os.close(self._master)
 
 
+def _gateway(system: System) -> int:
+    """The pid of its gateway."""
+    lines = {int(folder.name): _command_line(folder) for folder in Path("/proc").glob("[0-9]*")}
+    (pid,) = [
+        pid for pid, line in lines.items() if "netvps.programs" in line and f"--control {system.runtime}/" in line
+    ]
+    return pid
+
+
+def _command_line(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def _jumping(system: System, folder: Path) -> list[str]:
     """Words by which Bob jumps to the session."""
     config = folder / "config"
@@ -100,6 +117,20 @@ def _jumping(system: System, folder: Path) -> list[str]:
     return ["ssh", "-F", str(config), "-J", "gw", f"root@{_dev1()}.nv.internal"]
 
 
+@contextmanager
+def _held(way: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A connection that would go on."""
+    argv = [*way, "echo in; sleep 100"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as ssh:
+        try:
+            assert ssh.stdout is not None
+            assert ssh.stderr is not None
+            assert ssh.stdout.readline() == b"in\n", ssh.stderr.read()
+            yield ssh
+        finally:
+            ssh.kill()
+
+
 @pytest.fixture
 def shared(system: System) -> Iterator[System]:
     yield system
@@ -117,17 +148,11 @@ def test_a_share_opens_the_session_and_its_end_closes_every_connection(shared: S
     for ending in (("unshare", "dev1", "bob"), ("share", "dev1", "bob", "--role", "view")):
         shared.netvps("share", "dev1", "bob", "--role", "use")
         assert _bob(shared, "", "echo in").stdout == b"in\n"
-        held = [
-            subprocess.Popen([*way, "echo in; sleep 100"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            for way in (plain, jump)
-        ]
-        for each in held:
-            assert each.stdout is not None
-            assert each.stdout.readline() == b"in\n"
-        shared.netvps(*ending)
-        ended = time.monotonic()
-        assert [each.wait(_TOO_LONG) for each in held] == [255, 255]
-        assert time.monotonic() - ended < _SOON
+        with _held(plain) as one, _held(jump) as other:
+            shared.netvps(*ending)
+            ended = time.monotonic()
+            assert [one.wait(_TOO_LONG), other.wait(_TOO_LONG)] == [255, 255]
+            assert time.monotonic() - ended < _SOON
         assert _bob(shared, "", "true").returncode == 255
 
 
@@ -169,8 +194,7 @@ def test_a_kept_terminal_outlives_link_and_gateway_and_is_watched(shared: System
     shared.netvps("unshare", "dev1", "bob")
     assert watcher.ssh.wait(_TOO_LONG) == 255
     watcher.close()
-    (gateway,) = [pid for pid, line in shared.processes().items() if "netvps.programs.gateway" in line]
-    os.kill(gateway, signal.SIGKILL)
+    os.kill(_gateway(shared), signal.SIGKILL)
     assert again.ssh.wait(_TOO_LONG) == 255
     again.close()
     end = time.monotonic() + _TOO_LONG
