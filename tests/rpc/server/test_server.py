@@ -240,6 +240,7 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
                 "Runner",
                 "Server",
                 "Session",
+                "Share",
                 "Snapshot",
                 "SshKey",
                 "User",
