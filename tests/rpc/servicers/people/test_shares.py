@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -9,10 +11,15 @@ import pytest
 
 from netvps.domain.access.audit import AuditQuery
 from netvps.domain.access.sharing import ShareRole
+from netvps.domain.session.exec import ExecStart, StdinEof
 from netvps.errors import InvalidInput, NotFound, NotPermitted
-from tests.rpc.site import default_spec, now
+from netvps.rpc.client.client import Client
+from tests.rpc.site import default_spec, now, soon
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from netvps.domain.session.exec import ToCommand
     from tests.rpc.site import Site
 
 
@@ -65,3 +72,38 @@ async def test_shares_are_audited(site: Site) -> None:
     }
     (shared,) = [each.event for each in found if each.event.action == "ShareService/UpdateShare"]
     assert ("role", "use") in shared.details
+
+
+@pytest.mark.parametrize("ending", ["unshare", "role"])
+async def test_a_command_by_a_share_ends_with_it(site: Site, ending: str) -> None:
+    alice, bob = await site.remote("alice"), await site.remote("bob")
+    await site.running("dev1")
+    await site.do(lambda client: client.share_session("dev1", "bob", ShareRole.VIEW), alice)
+    start = ExecStart("dev1.alice", ("cat",))
+    with pytest.raises(NotPermitted, match="with role view, not to log in"):
+        await site.do(lambda client: list(client.exec(start, iter(()))), bob)
+    await site.do(lambda client: client.share_session("dev1", "bob", ShareRole.USE), alice)
+
+    def waiting() -> Iterator[ToCommand]:
+        over.wait(30)
+        yield StdinEof()
+
+    def work(client: Client) -> float:
+        output = client.exec(start, waiting())
+        next(output)
+        with Client(alice) as owner:
+            if ending == "unshare":
+                owner.unshare_session("dev1", "bob")
+            else:
+                owner.share_session("dev1", "bob", ShareRole.VIEW)
+        ended = time.monotonic()
+        try:
+            with pytest.raises(NotPermitted, match="the share of this session with you ended: ask alice"):
+                list(output)
+            return time.monotonic() - ended
+        finally:
+            over.set()
+
+    over = threading.Event()
+    assert await site.do(work, bob) < 1.0
+    await soon(site.commands.ended.is_set)
