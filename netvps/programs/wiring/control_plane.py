@@ -163,21 +163,8 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
         ]
         for task in background:
             stack.callback(task.cancel)
-        shared = (
-            feed,
-            progress,
-            copies,
-            moves,
-            default_images,
-            netmap,
-            overlay_settings,
-            location,
-            names,
-            audit,
-            holdings,
-            shares,
-        )
-        yield await _Parts(settings, store, ca, *shared).listen(stack, http)
+        views = (feed, progress, copies, moves, default_images, netmap, overlay_settings, location, names)
+        yield await _Parts(settings, store, ca, *views, audit, holdings, shares).listen(stack, http)
 
 
 @dataclass(frozen=True, slots=True)
