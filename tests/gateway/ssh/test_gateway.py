@@ -357,6 +357,14 @@ async def test_a_removed_key_ends_its_connections_and_no_others(world: World) ->
     await kept.wait()
 
 
+async def test_who_lost_access_is_out_without_a_word_of_the_agent(world: World) -> None:
+    ssh = await asyncio.create_subprocess_exec(*world.ssh("-N"), stderr=asyncio.subprocess.PIPE)
+    await world.agent.until(lambda: len(world.agent.connections) == 1)
+    world.authorizer.keys.clear()
+    world.tunnels.access_changed("alice")
+    assert b"your access to this session ended" in (await asyncio.wait_for(ssh.communicate(), 5))[1]
+
+
 async def test_stop_waits_and_then_ends_with_a_reason(world: World) -> None:
     short = await asyncio.create_subprocess_exec(*world.ssh("read line; exit 5"), stdin=asyncio.subprocess.PIPE)
     long = await asyncio.create_subprocess_exec(*world.ssh("sleep 60"), stderr=asyncio.subprocess.PIPE)

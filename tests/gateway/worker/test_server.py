@@ -51,6 +51,7 @@ def worker_of(world: World) -> WorkerSocket:
         a_gateway.test_a_stalled_session_stalls_the_client_and_not_memory,
         a_gateway.test_the_session_dying_midway_says_so,
         a_gateway.test_a_removed_key_ends_its_connections_and_no_others,
+        a_gateway.test_who_lost_access_is_out_without_a_word_of_the_agent,
         a_gateway.test_a_stopped_session_says_so,
         a_gateway.test_many_connections_at_once,
     ],
