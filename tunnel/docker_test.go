@@ -293,8 +293,9 @@ func TestImagesOwnCommandIsSupervised(t *testing.T) {
 func TestServicesStartAgainWithTheContainer(t *testing.T) {
 	needDocker(t)
 	b := newBox(t, image(t, "sh", "sleep", "mkdir", "chmod", "cat"), nil)
-	code, _, stderr := b.ssh("mkdir -p /etc/netvps/start.d && cd /etc/netvps/start.d &&" +
-		` printf '#!/bin/sh\necho "$PWD $PATH" >>/started; sleep 1000 &\n' >web && chmod +x web`)
+	code, _, stderr := b.ssh("mkdir -p /run /etc/netvps/start.d && cd /etc/netvps/start.d &&" +
+		` printf '#!/bin/sh\n[ ! -e /run/web.pid ] || echo stale >>/started\n: >/run/web.pid\n' >web &&` +
+		` printf 'echo "$PWD $PATH" >>/started; sleep 1000 &\n' >>web && chmod +x web`)
 	if code != 0 {
 		t.Fatal(stderr)
 	}

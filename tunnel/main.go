@@ -75,7 +75,7 @@ func run(args []string) error {
 			Log: logger(),
 		}
 		first := &pid1.Init{
-			Agent: where.argv("serve"), Boot: []string{os.Args[0], "boot"}, Log: logger(), Before: moved.Wait,
+			Agent: where.argv("serve"), Boot: []string{os.Args[0], "boot"}, Log: logger(), Before: moved.Wait, RunDir: "/run",
 			Command: pid1.Command{Argv: command, User: where.user, Dir: where.workDir},
 		}
 		if len(command) > 0 {

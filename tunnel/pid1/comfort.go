@@ -13,7 +13,6 @@ func furnish() {
 	if os.Mkdir("/tmp", 0o777) == nil {
 		_ = os.Chmod("/tmp", 0o777|os.ModeSticky) // past the umask
 	}
-	emptyOfFiles("/run")
 }
 
 // emptyOfFiles removes what an earlier run left in a folder that is new at each start of a machine: PID files and sockets

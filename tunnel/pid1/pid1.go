@@ -39,6 +39,7 @@ type Init struct {
 	Boot    []string // argv of what starts the session's services, run once; may be empty
 	Command Command
 	Before  func() // called before anything is started; nil for nothing
+	RunDir  string // the container's /run, which is emptied of files first; "" where the file system is not a container's
 	Log     *slog.Logger
 
 	agent    child
@@ -57,6 +58,9 @@ func (i *Init) Run() error {
 		return ErrNotFirst
 	}
 	furnish()
+	if i.RunDir != "" {
+		emptyOfFiles(i.RunDir)
+	}
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, forwarded...)
 	ended := make(chan os.Signal, 1) // one is enough: each time, all zombies are reaped

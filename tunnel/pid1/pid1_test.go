@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -45,6 +46,7 @@ func first(args []string) {
 		}
 	}
 	i := &Init{Agent: []string{"agent", args[0]}, Log: slog.New(slog.NewTextHandler(os.Stdout, nil))}
+	i.RunDir = os.Getenv("RUN")
 	i.Command = Command{Argv: args[1:], User: os.Getenv("COMMAND_USER"), Dir: max(os.Getenv("COMMAND_DIR"), "/")}
 	if err := i.Run(); err != nil {
 		panic(err)
@@ -157,6 +159,35 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buffer.String()
+}
+
+// The program that these tests start sees the machine's own /run.
+func TestOnlyTheFolderThatIsGivenIsEmptied(t *testing.T) {
+	for _, given := range []string{"", t.TempDir()} {
+		cmd := namespace(t, "agent-crash")
+		of, err := os.CreateTemp("/run", "netvps-test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = os.Remove(of.Name()) }()
+		stale := filepath.Join(t.TempDir(), "stale")
+		if given != "" {
+			stale = filepath.Join(given, "stale")
+		}
+		if err := os.WriteFile(stale, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Env = append(cmd.Env, "CRASHES="+filepath.Join(t.TempDir(), "crashes"), "RUN="+given)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if _, err := os.Stat(of.Name()); err != nil {
+			t.Error("a file of the machine is gone: ", err)
+		}
+		if _, err := os.Stat(stale); (err == nil) != (given == "") {
+			t.Errorf("given %q: %v", given, err)
+		}
+	}
 }
 
 func TestStopOfAnIdleSessionIsQuick(t *testing.T) {
