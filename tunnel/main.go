@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -26,7 +27,7 @@ var version = "dev"
 
 const usage = `usage:
   agent init [flags] [-- COMMAND ARG…]   PID 1 of a session: reap, keep the agent running, and COMMAND until it succeeds
-  agent boot [-no-init-scripts]          start what is enabled to start with the session (init does so)
+  agent boot [-no-services]              start what is enabled to start with the session (init does so)
   agent pre-snapshot                     run the owner's hooks; print a line for each that failed (the runner does so)
   agent serve [flags]                    the agent proper: SSH server and tunnel (init starts it)
   agent sftp-server                      serve files on standard input and output (serve starts it)
@@ -42,7 +43,7 @@ type places struct {
 	headStart                            time.Duration
 }
 
-const noInitScripts = "-no-init-scripts"
+const noServices = "-no-services"
 
 // commandHeadStart is how long the image's command has port 22 to itself, if it needs it.
 const commandHeadStart = 15 * time.Second
@@ -79,11 +80,11 @@ func run(args []string) error {
 			Command: pid1.Command{Argv: command, User: where.user, Dir: where.workDir},
 		}
 		if len(command) > 0 {
-			first.Boot = append(first.Boot, noInitScripts)
+			first.Boot = append(first.Boot, noServices)
 		}
 		return first.Run()
 	case "boot":
-		boot.New(!slices.Contains(args, noInitScripts), logger()).Run()
+		boot.New(!slices.Contains(args, noServices), logger()).Run(context.Background())
 		return nil
 	case "pre-snapshot":
 		output := boot.SessionLog()

@@ -1,11 +1,13 @@
 // Package boot starts the programs that are enabled to start with the machine, as an init system would. It is a separate
-// process ("agent boot"): PID 1 runs it once per start of the container, and it ends when everything was started.
+// process ("agent boot"): PID 1 runs it once per start of the container. It ends when everything was started, or stays
+// to keep a supervisor of services running.
 //
 // It runs, one after the other,
 //
 //  0. in a container that was made from a snapshot, the programs in /etc/netvps/hooks/post-restore.d;
-//  1. the init scripts of runlevel 2, Debian's default, that packages and update-rc.d enable: /etc/rc2.d/S*. Not where
-//     the image's command runs, as that is most likely the service that one of them would start a second time;
+//  1. the image's services: the runlevel "default" of OpenRC, or else the init scripts of runlevel 2, Debian's default,
+//     that packages and update-rc.d enable (/etc/rc2.d/S*); and the supervisors runit and s6, where they have a service.
+//     Not where the image's command runs, as that is most likely the service that one of them would start a second time;
 //  2. the programs in /etc/netvps/start.d, in the order of their names;
 //  3. /etc/rc.local.
 //
@@ -13,12 +15,14 @@
 package boot
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,29 +37,31 @@ const (
 
 // Starter starts what is enabled under Root.
 type Starter struct {
-	Root        string // "/" except in tests
-	InitScripts bool   // also those of /etc/rc2.d
-	Patience    time.Duration
-	Log         *slog.Logger
+	Root     string // "/" except in tests
+	Services bool   // also those of the image's own init
+	Patience time.Duration
+	Log      *slog.Logger
+
+	kept sync.WaitGroup // supervisors of services
 }
 
 // New returns a Starter for the container itself.
-func New(initScripts bool, log *slog.Logger) *Starter {
-	return &Starter{Root: "/", InitScripts: initScripts, Patience: patience, Log: log}
+func New(services bool, log *slog.Logger) *Starter {
+	return &Starter{Root: "/", Services: services, Patience: patience, Log: log}
 }
 
-// Run returns when each program has ended or timed out. A failing program is logged and does not stop the others.
-func (s *Starter) Run() {
+// Run returns when each program has ended or timed out; where it keeps a supervisor of services running, when the context
+// ends. A failing program is logged and does not stop the others.
+func (s *Starter) Run(ctx context.Context) {
 	(&Hooks{Root: s.Root, Output: os.Stdout, Log: s.Log}).PostRestore()
 	env := withPath(environ.All())
-	if s.InitScripts {
-		for _, path := range enabled(s.Root, "etc/rc2.d/S*") {
-			s.start(env, path, "start")
-		}
+	if s.Services {
+		s.startServices(ctx, env)
 	}
 	for _, path := range append(enabled(s.Root, "etc/netvps/start.d/*"), enabled(s.Root, "etc/rc.local")...) {
 		s.start(env, path)
 	}
+	s.kept.Wait()
 }
 
 func withPath(env []string) []string {

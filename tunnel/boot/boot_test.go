@@ -2,6 +2,7 @@ package boot
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -33,11 +34,11 @@ func write(t *testing.T, path, script string, mode os.FileMode) {
 	}
 }
 
-func run(path string, initScripts bool) string {
+func run(path string, services bool) string {
 	var log bytes.Buffer
 	(&Starter{
-		Root: path, InitScripts: initScripts, Patience: 200 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil)),
-	}).Run()
+		Root: path, Services: services, Patience: 200 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	}).Run(context.Background())
 	return log.String()
 }
 
