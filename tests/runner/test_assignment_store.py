@@ -51,6 +51,7 @@ WANT = Assignment(
     Restore("r1", "o1", "o2", datetime(2026, 11, 22, tzinfo=UTC)),
     SnapshotSource("o3", "u2", "b.ann/o3", consumed=True),
     ("GPU-5e4b1f2a-0c1d-4e5f-8a9b-0123456789ab",),
+    "10.128.6.2",
 )
 
 

@@ -228,9 +228,7 @@ _KINDS = (
         ("purpose", "subject", "used_by", "used_for"),
         indexed=(("subject",), ("purpose", "used_by"), ("used_for",)),
     ),
-    _kind(
-        Share, ("session", "user", "owner"), order=("session", "user"), indexed=(("session",), ("user",), ("owner",))
-    ),
+    _kind(Share, ("session", "user", "owner"), indexed=(("session",), ("user",), ("owner",))),
     _kind(Request),
     _kind(DefaultImage),
     _kind(RegistryLogin),
