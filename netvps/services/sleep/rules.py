@@ -114,12 +114,16 @@ class IdleRules:
                 pause = await self.apply(inform)
             except NetvpsError as error:
                 log.warning("cannot apply the idle rules; trying again", error=error.message)
+            pause = max(pause, _SHORTEST_PAUSE)
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(pause, _SHORTEST_PAUSE)):
-                    await self._keep_informing(inform)
+                async with asyncio.timeout(pause):
+                    await self._keep_informing(inform, self._clock() + timedelta(seconds=pause))
 
-    async def _keep_informing(self, inform: Inform) -> None:
-        """Informs the agents that have just connected, many with one read: all of them connect after a restart."""
+    async def _keep_informing(self, inform: Inform, next_look: datetime) -> None:
+        """Informs the agents that have just connected, many with one read: all of them connect after a restart.
+
+        Returns if something is due before the next look at all sessions.
+        """
         while True:
             await self._news.wait()
             await asyncio.sleep(_SHORTEST_PAUSE)
@@ -131,9 +135,14 @@ class IdleRules:
             except NetvpsError as error:
                 log.warning("cannot inform agents; trying again", error=error.message)
                 return
+            due = next_look
             for session in found:
                 if session is not None and session.state is SessionState.RUNNING:
-                    self._inform(session, self.plan_of(session) if self._has_rules(session) else None, inform)
+                    plan = self.plan_of(session) if self._has_rules(session) else None
+                    self._inform(session, plan, inform)
+                    due = _first_due(plan, due)
+            if due < next_look:
+                return
 
     async def apply(self, inform: Inform) -> float:
         """Does what is due now, and informs agents; returns the seconds until something is due again."""
@@ -151,8 +160,7 @@ class IdleRules:
                 continue
             if plan.action is not SleepAction.NONE:
                 await self._carry_out(session)
-            dues = (plan.pause_time, plan.warn_time, plan.stop_time)
-            next_due = min([next_due, *(due for due in dues if due is not None and due > now)])
+            next_due = _first_due(plan, next_due)
         present = {session.uid for session in sessions}
         self._refused = {uid: why for uid, why in self._refused.items() if uid in present}
         return (next_due - now).total_seconds()
@@ -199,3 +207,10 @@ class IdleRules:
             if self._refused.get(seen.uid) != error.message:
                 self._refused[seen.uid] = error.message
                 log.warning("cannot put a session to sleep; trying again", session=seen.uid, error=error.message)
+
+
+def _first_due(plan: SleepPlan | None, other: datetime) -> datetime:
+    """When the plan next asks for something, if that is before another time."""
+    if plan is None:
+        return other
+    return min([other, *(due for due in (plan.pause_time, plan.warn_time, plan.stop_time) if due and due > plan.time)])

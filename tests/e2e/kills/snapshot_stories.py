@@ -55,7 +55,7 @@ class SnapshotStories:
         with self.system.struck(point, mode):
             change = SnapshotChange(description=text)
             self.system.answered(lambda client: client.update_snapshot(name, "one", change))
-        assert self._listed(name)[0].description == text
+        assert [one.description for one in self._listed(name) if one.id == "one"] == [text]
 
     def drop(self, point: str, mode: str) -> None:
         """A snapshot is deleted; nothing of it stays on the machine."""

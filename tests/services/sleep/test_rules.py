@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +58,18 @@ def later(world: World, session: Session, **by: float) -> None:
     known = world.idle_rules._activity[session.uid]
     assert known is not None
     world.idle_rules.report(session.uid, known[0])
+
+
+async def test_a_change_that_makes_something_due_brings_the_next_look_forward(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.services.sleep.rules._SHORTEST_PAUSE", 0.0)
+    session = await running(world, SleepPolicy(stop_after=30))
+    await world.idle_rules._keep_informing(Agents(), world.clock() + timedelta(seconds=LONGEST_PAUSE))
+    world.idle_rules.changed(session.uid)
+    with pytest.raises(TimeoutError):  # nothing is due before that look
+        async with asyncio.timeout(0.05):
+            await world.idle_rules._keep_informing(Agents(), world.clock() + timedelta(seconds=10))
 
 
 async def test_an_idle_session_is_paused_then_stopped_and_any_login_wakes_it(world: World) -> None:
