@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS: Final = 10.0
 """Not longer than agents wait for a connection."""
 _PROBE_SECONDS: Final = 0.2
-_PER_SECOND: Final = 200
+_PER_SECOND: Final = 400
 """Connections let through per second after the port was away: each costs the control plane a TLS handshake."""
 _KEEPALIVE: Final = (
     # Agents' data connections have no pings of their own. A server that vanished is detected within a minute.
