@@ -18,17 +18,17 @@ const (
 
 // supervisor is a program that keeps the services in a folder running, one in each folder that has a program "run".
 type supervisor struct {
-	programs []string
-	args     []string
-	folders  []string
+	program string
+	args    []string
+	folders []string
 }
 
 var (
 	binaries    = []string{"usr/bin/", "usr/sbin/", "bin/", "sbin/", "command/"}
 	supervisors = []supervisor{
 		// runit, also that of busybox: Debian's folder, then those of other systems.
-		{[]string{"runsvdir"}, []string{"-P"}, []string{"etc/service", "etc/runit/runsvdir/default", "var/service", "service"}},
-		{[]string{"s6-svscan"}, nil, []string{"etc/services.d", "etc/s6/services", "service"}},
+		{"runsvdir", []string{"-P"}, []string{"etc/service", "etc/runit/runsvdir/default", "var/service", "service"}},
+		{"s6-svscan", nil, []string{"etc/services.d", "etc/s6/services", "service"}},
 	}
 )
 
@@ -74,11 +74,9 @@ func (o supervisor) find(root string) []string {
 		if len(enabled(root, folder+"/*/run")) == 0 {
 			continue
 		}
-		for _, name := range o.programs {
-			for _, at := range binaries {
-				if found := enabled(root, at+name); found != nil {
-					return append(append(found, o.args...), filepath.Join(root, folder))
-				}
+		for _, at := range binaries {
+			if found := enabled(root, at+o.program); found != nil {
+				return append(append(found, o.args...), filepath.Join(root, folder))
 			}
 		}
 	}
