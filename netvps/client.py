@@ -26,6 +26,7 @@ from netvps.rpc.client.watching import Interrupted, Reset, WatchEvent
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+    from netvps.domain.filter.kinds import RunnerFilter, SessionFilter
     from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
     from netvps.domain.image.login import RegistryLogin
     from netvps.domain.metrics import MetricSample
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from netvps.domain.session.event import SnapshotEvent
     from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
     from netvps.domain.session.lifecycle import settled
-    from netvps.domain.session_filter import SessionFilter
     from netvps.domain.snapshot.diff import Diff
     from netvps.domain.snapshot.snapshot import Snapshot, SnapshotChange, SnapshotDraft, SnapshotState
     from netvps.rpc.client.async_client import AsyncClient
@@ -58,6 +58,7 @@ __all__ = [
     "RegistryLogin",
     "Reset",
     "Role",
+    "RunnerFilter",
     "RunnerState",
     "RunnerView",
     "ServerInfo",
@@ -88,6 +89,7 @@ __all__ = [
 
 _ON_DEMAND: Final = {
     "netvps.domain.access.accounts": {"ApiKey", "Role", "SshKey", "User"},
+    "netvps.domain.filter.kinds": {"RunnerFilter", "SessionFilter"},
     "netvps.domain.image.image": {"DefaultImage", "ImageProgress", "ImageView"},
     "netvps.domain.image.login": {"RegistryLogin"},
     "netvps.domain.metrics": {"MetricSample"},
@@ -96,7 +98,6 @@ _ON_DEMAND: Final = {
     "netvps.domain.snapshot.diff": {"Diff"},
     "netvps.domain.snapshot.snapshot": {"Snapshot", "SnapshotChange", "SnapshotDraft", "SnapshotState"},
     "netvps.domain.session.exec": {"ExecStart", "Exit", "Stderr", "Stdin", "StdinEof", "Stdout", "TerminalSize"},
-    "netvps.domain.session_filter": {"SessionFilter"},
     "netvps.domain.session.lifecycle": {"settled"},
     "netvps.rpc.client.async_client": {"AsyncClient"},
     "netvps.rpc.client.calls.sessions": {"SessionPage"},

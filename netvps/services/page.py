@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -19,12 +20,14 @@ from netvps.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from netvps.domain.session_filter import SessionFilter
+    from netvps.domain.filter.kinds import Filter
     from netvps.services.ports import R, Reader, Resource, Wanted
 
 T = TypeVar("T")
 DEFAULT_SIZE, MAX_SIZE = 100, 1000
-_MAX_TOKEN = 1024
+_MAX_TOKEN = 2048
+_DIGEST = 16
+"""Hexadecimal digits of the digest of a filter in a token."""
 MAX_BYTES = 1 << 20
 """Maximum bytes of the items on a page: a quarter of the message size that clients accept."""
 _READ = 250
@@ -47,20 +50,27 @@ async def read_page(  # noqa: PLR0917 — the rest are columns
     kind: type[R],
     page_size: int,
     page_token: str,
-    matching: SessionFilter | None = None,
+    matching: Filter[R] | None = None,
     also: Collection[str] = (),
     /,
     **where: Wanted,
 ) -> Page[R]:
-    """Reads a page of a kind in natural order. Raises InvalidInput for a bad size, or a token of another list.
+    """Reads a page of a kind, in natural order or that of `matching`.
 
-    A token holds with any filter, and with any keys in `also`: it is a position in the list.
+    Raises InvalidInput for a bad size, or a token of another list or filter. A token holds with any keys in `also`.
     """
     scope = "&".join((kind.kind, *(f"{column}={value}" for column, value in sorted(where.items()))))
+    if matching is not None and matching.text:
+        scope += f"&{hashlib.sha256(matching.text.encode()).hexdigest()[:_DIGEST]}"
     checks, after = Checks(), ""
     checks.require(0 <= page_size <= MAX_SIZE, "page_size", f"{page_size} is not between 0 and {MAX_SIZE}")
     with checks.nested():
         after = decode_token(page_token, scope) if page_token else ""
+    if matching is not None and after:
+        *values, after = after.split("\n")
+        right = len(values) == len(matching.order.keys)
+        checks.require(right, "page_token", f"{shown(page_token)} is no next_page_token of this order")
+        matching = matching.starting(tuple(values))
     checks.done()
     size, room = page_size or DEFAULT_SIZE, MAX_BYTES
     items: list[R] = []
@@ -70,11 +80,13 @@ async def read_page(  # noqa: PLR0917 — the rest are columns
         for item in found:
             room -= listed_bytes(item)
             if len(items) == size or (items and room < 0):
-                return Page(items, encode_token(position(items[-1]), scope), reader.revision)
+                place = matching.place(items[-1]) if matching is not None else ()
+                return Page(items, encode_token("\n".join((*place, position(items[-1]))), scope), reader.revision)
             items.append(item)
         if len(found) < limit:
             return Page(items, "", reader.revision)
         after = position(items[-1])
+        matching = matching.starting(matching.place(items[-1])) if matching is not None else None
 
 
 async def read_all(reader: Reader, kind: type[R], also: Collection[str] = (), /, **where: Wanted) -> list[R]:
@@ -142,6 +154,6 @@ def decode_token(token: str, scope: str) -> str:
         with suppress(binascii.Error, UnicodeError):
             padded = token.encode("ascii") + b"=" * (-len(token) % 4)
             found, newline, after = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition("\n")
-    if newline and found == scope:
+    if newline and found == scope and "\0" not in after:
         return after
     raise InvalidInput.of("page_token", f"{shown(token)} is no next_page_token of this list: start without one")

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
+    from netvps.domain.filter.kinds import Filter
     from netvps.domain.metrics import Measurement
     from netvps.domain.overlay.peer_health import Link
-    from netvps.domain.session_filter import SessionFilter
     from netvps.domain.snapshot.exchange import FilesAnswer, FilesWork
     from netvps.errors import NetvpsError
 
@@ -82,15 +82,16 @@ class Reader(Protocol):
         kind: type[R],
         after: str,
         limit: int,
-        matching: SessionFilter | None = None,
+        matching: Filter[R] | None = None,
         also: Collection[str] = (),
         /,
         **where: Wanted,
     ) -> list[R]:
         """At most `limit` resources in natural order after a position: that of the last one seen, or ''.
 
-        The resource at that position may be gone by now: the page starts with the one that follows it. `matching` is
-        for sessions only. Those with the primary keys in `also` need not match `where`.
+        The resource at that position may be gone by now: the page starts with the one that follows it. `matching`
+        selects sessions and runners, and may have another order; it then has the rest of the position. Those with the
+        primary keys in `also` need not match `where`.
         """
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:

@@ -13,6 +13,7 @@ from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
 from netvps.domain.access.audit import AuditQuery, AuditRecord
 from netvps.domain.access.sharing import NamedShare, Share, ShareRole
 from netvps.domain.access.ssh_key import PublicKey
+from netvps.domain.filter.kinds import SessionFilter
 from netvps.domain.finding import Finding
 from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
 from netvps.domain.image.login import RegistryLogin
@@ -27,7 +28,6 @@ from netvps.domain.session.event import EventType, SessionEvent
 from netvps.domain.session.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
-from netvps.domain.session_filter import SessionFilter
 from netvps.domain.sleep.idle import SleepPlan
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import AlreadyExists, NotFound, Unavailable
@@ -133,10 +133,10 @@ class FakeClient:
         self._ask("sleep_plan", name)
         return self.plan
 
-    def list_sessions(self, parent: str = "", matching: str = "") -> Iterator[Session]:
-        self._ask("list_sessions", parent, *filter(None, [matching]))
-        wanted = SessionFilter.parse(matching)
-        yield from filter(wanted.matches, self.sessions.values())
+    def list_sessions(self, parent: str = "", matching: str = "", order_by: str = "") -> Iterator[Session]:
+        self._ask("list_sessions", parent, *filter(None, [matching, order_by]))
+        wanted = SessionFilter.parse(matching, order_by)
+        yield from wanted.sorted(filter(wanted.matches, self.sessions.values()))
 
     def list_snapshots(self, session: str = "", *, parent: str = "") -> Iterator[Snapshot]:
         self._ask("list_snapshots", session, parent)
@@ -251,8 +251,8 @@ class FakeClient:
     def delete_registry_login(self, host: str) -> None:
         self._ask("delete_registry_login", host)
 
-    def list_runners(self) -> Iterator[RunnerView]:
-        self._ask("list_runners")
+    def list_runners(self, matching: str = "", order_by: str = "") -> Iterator[RunnerView]:
+        self._ask("list_runners", *filter(None, [matching, order_by]))
         yield self.get_runner("box1")
 
     def get_runner(self, name: str) -> RunnerView:

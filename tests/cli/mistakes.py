@@ -99,7 +99,7 @@ MISTAKES: Final[tuple[tuple[str, int, str], ...]] = (
     ("create --network lan", USAGE, f"--network: 'lan' is not one of 'default', 'overlay', 'none'; see {_CREATE}"),
     ("create --ssh-key /none", USAGE, f"--ssh-key: file '/none' does not exist; see {_CREATE}"),
     ("ls --state runing", USAGE, "--state: 'runing' is not one of 'pending', 'preparing', 'starting', 'running', "),
-    ("ls --sort size", USAGE, f"--sort: 'size' is not one of 'name', 'age', 'state', 'runner', 'image'; see {_LS}"),
+    ("ls --sort size", USAGE, "order_by: column 1: 'size' is no field, with asc or desc: use name, owner, "),
     ("ls -l =x", USAGE, f"-l: '=x' is not KEY or KEY=VALUE: give for example -l team=x; see {_LS}"),
     ("exec -u 'a b' dev1 id", USAGE, "--user: 'a b' is not the name of a Unix user: give for example root; see "),
     ("key add /none", USAGE, "FILE: /none cannot be read: No such file or directory"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
-    from netvps.domain.session_filter import SessionFilter
+    from netvps.domain.filter.kinds import Filter
     from netvps.services.ports import Clock, R, Resource, Wanted
 
 Rows = dict[type[Any], dict[str, Any]]
@@ -89,7 +89,7 @@ class MemoryReader:
         kind: type[R],
         after: str,
         limit: int,
-        matching: SessionFilter | None = None,
+        matching: Filter[R] | None = None,
         also: Collection[str] = (),
         /,
         **where: Wanted,
@@ -99,8 +99,14 @@ class MemoryReader:
         named = {row.key: row for row in await self.find(kind, **where)}
         named |= {key: row for key, row in self._rows[kind].items() if key in also}
         every = sorted(named.values(), key=lambda row: _place(row, order))
-        found = [row for row in every if _place(row, order) > start]
-        return [row for row in found if not (matching and isinstance(row, Session)) or matching.matches(row)][:limit]
+        if matching is None:
+            return [row for row in every if _place(row, order) > start][:limit]
+        ways = [descends for _, descends in matching.order.keys]
+        begin = (*matching.order.after, *start)
+        found = matching.sorted(row for row in every if matching.matches(row))
+        return [
+            row for row in found if not after or _follows((*matching.place(row), *_place(row, order)), begin, ways)
+        ][:limit]
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:
         await asyncio.sleep(0)
@@ -226,6 +232,14 @@ class MemoryStore:
 def _has(found: str | tuple[str, ...], wanted: Wanted) -> bool:
     several = found if isinstance(found, tuple) else (found,)
     return not {wanted}.isdisjoint(several) if isinstance(wanted, str) else not set(wanted).isdisjoint(several)
+
+
+def _follows(place: tuple[str, ...], begin: tuple[str, ...], ways: list[bool]) -> bool:
+    """Whether a place comes after another one, where some of the first columns descend."""
+    for mine, other, descends in zip(place, begin, ways, strict=False):
+        if mine != other:
+            return mine < other if descends else mine > other
+    return place[len(ways) :] > begin[len(ways) :]
 
 
 def _place(resource: object, columns: tuple[str, ...]) -> tuple[str, ...]:

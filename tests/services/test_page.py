@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 NOW = FakeClock()()
 
 
-@given(st.text(), st.text().filter(lambda text: "\n" not in text))
+@given(st.text().filter(lambda text: "\0" not in text), st.text().filter(lambda text: "\n" not in text))
 def test_a_token_comes_back_as_it_went(after: str, scope: str) -> None:
     assert decode_token(encode_token(after, scope), scope) == after
 
@@ -108,3 +109,36 @@ async def test_a_page_has_one_item_however_large_it_is(world: World, monkeypatch
         assert [user.name for user in first.items] == ["alice"]
         second = await read_page(reader, User, 2, first.next_page_token)
         assert [user.name for user in second.items] == ["bob"]
+
+
+async def test_pages_in_an_order_follow_each_other_and_their_tokens_hold_for_it_alone(world: World) -> None:
+    for name in ("dev1", "dev2", "dev3", "web1"):
+        await world.sessions.create(ALICE, session_id=name, owner="", spec=SessionSpec(image="debian:12"))
+    names, token = [], ""
+    while True:
+        page = await world.sessions.list(
+            ALICE, page_size=2, page_token=token, matching="dev", order_by="image, name desc"
+        )
+        names += [session.name for session in page.items]
+        if not page.next_page_token:
+            break
+        token = page.next_page_token
+    assert names == ["dev3", "dev2", "dev1"]
+    for matching, order_by in (("dev", ""), ("", "image, name desc"), ("de", "image"), ("", "")):
+        with pytest.raises(InvalidInput, match=r"page_token: .* start without one"):
+            await world.sessions.list(ALICE, page_token=token, matching=matching, order_by=order_by)
+
+
+async def test_a_token_without_the_values_of_its_order_is_refused(world: World) -> None:
+    for name in ("dev1", "dev2"):
+        await world.sessions.create(ALICE, session_id=name, owner="", spec=SessionSpec(image="debian:12"))
+    page = await world.sessions.list(ALICE, page_size=1, order_by="name")
+    scope = base64.urlsafe_b64decode(page.next_page_token + "==").decode().partition("\n")[0]
+    for after in ("dev1.alice", "dev1\n\ndev1.alice"):
+        with pytest.raises(InvalidInput, match=r"page_token: .* is no next_page_token of this order"):
+            await world.sessions.list(ALICE, page_token=encode_token(after, scope), order_by="name")
+
+
+def test_a_token_has_no_zero_characters_which_databases_refuse() -> None:
+    with pytest.raises(InvalidInput, match="page_token: "):
+        decode_token(encode_token("a\0", "session"), "session")

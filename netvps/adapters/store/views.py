@@ -9,7 +9,8 @@ from sqlalchemy import and_, delete, func, insert, or_, select, true, tuple_, up
 
 from netvps.adapters.store.audit import AuditChain
 from netvps.adapters.store.codec import decode, encode, from_micros, to_micros
-from netvps.adapters.store.session_filter import condition
+from netvps.adapters.store.query import after as comes_after
+from netvps.adapters.store.query import condition, keys_of, ordered
 from netvps.adapters.store.tables import KINDS, Kind, audit, clock, log
 from netvps.errors import AlreadyExists
 from netvps.services.auditing import unrecorded_call
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select, Table
 
     from netvps.adapters.store.connection import Connection
-    from netvps.domain.session_filter import SessionFilter
+    from netvps.domain.filter.kinds import Filter
     from netvps.services.ports import R, Resource, Wanted
 
 
@@ -58,19 +59,25 @@ class SqlReader:
         kind: type[R],
         after: str,
         limit: int,
-        matching: SessionFilter | None = None,
+        matching: Filter[R] | None = None,
         also: Collection[str] = (),
         /,
         **where: Wanted,
     ) -> list[R]:
         """Returns at most `limit` resources after a position, in natural order."""
         stored = _kind(kind)
-        columns = tuple_(*(stored.table.c[name] for name in stored.order))
         wanted = _or_keys(stored, where, also) if also else _ordered(stored, where)
-        statement = wanted.where(columns > tuple_(*stored.position(after))).limit(limit)
-        if matching is not None and matching.terms:
-            statement = statement.where(condition(matching))
-        return await self._decoded(kind, statement)
+        if matching is not None and matching.expression.of:
+            wanted = wanted.where(condition(matching.expression, stored, matching.fields))
+        if matching is not None and matching.order.keys:
+            keys = keys_of(stored, matching.order)
+            wanted = wanted.order_by(None).order_by(*ordered(keys))
+            if after:
+                wanted = wanted.where(comes_after(keys, (*matching.order.after, *stored.position(after))))
+        else:
+            columns = tuple_(*(stored.table.c[name] for name in stored.order))
+            wanted = wanted.where(columns > tuple_(*stored.position(after)))
+        return await self._decoded(kind, wanted.limit(limit))
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:
         """Returns, for each value of a column, the number of resources and sums of number columns."""

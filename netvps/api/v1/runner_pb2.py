@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anetvps/api/v1/runner.proto\x12\rnetvps.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n\x06Runner\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.netvps.api.v1.RunnerState\x12\x0f\n\x07version\x18\x04 \x01(\t\x12)\n\x08\x63\x61pacity\x18\x05 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12%\n\x06subnet\x18\x06 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12\x15\n\rsession_count\x18\x07 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\n \x01(\x03\x12)\n\x08underlay\x18\x0b \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x37\n\x10overlay_problems\x18\x0c \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x18\n\x0cgateway_only\x18\r \x01(\x08\x42\x02\x18\x01\x12\x36\n\x12gateway_until_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x65ngine_problem\x18\x0f \x01(\t\x12\x19\n\x11isolation_problem\x18\x10 \x01(\t\x12\x13\n\x0bno_sessions\x18\x11 \x01(\x08\x12\x13\n\x0bgpus_in_use\x18\x12 \x03(\t\x12\x10\n\x08\x63ordoned\x18\x18 \x01(\x08\x12\x0e\n\x06labels\x18\x19 \x03(\t\"3\n\x0eOverlayProblem\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x10\n\x08peer_uid\x18\x02 \x01(\t\"*\n\x08Underlay\x12\x11\n\taddresses\x18\x01 \x03(\t\x12\x0b\n\x03mtu\x18\x02 \x01(\x05\"\xf2\x01\n\x08\x43\x61pacity\x12\x0c\n\x04\x63pus\x18\x01 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x03 \x01(\x03\x12\x16\n\x0e\x65ngine_version\x18\x04 \x01(\t\x12\x12\n\ndisk_bytes\x18\x05 \x01(\x03\x12\x13\n\x0b\x64isk_limits\x18\x06 \x01(\x08\x12\x1b\n\x13\x64isk_limits_problem\x18\x07 \x01(\t\x12 \n\x04gpus\x18\x08 \x03(\x0b\x32\x12.netvps.api.v1.Gpu\x12\x13\n\x0bgpu_problem\x18\t \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\n \x01(\t\"^\n\x03Gpu\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x12\n\npci_bus_id\x18\x04 \x01(\t\x12\x11\n\tnuma_node\x18\x05 \x01(\x05\"%\n\x06Subnet\x12\x0c\n\x04\x63idr\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\" \n\x10GetRunnerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12ListRunnersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x13ListRunnersResponse\x12&\n\x07runners\x18\x01 \x03(\x0b\x32\x15.netvps.api.v1.Runner\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x16\x43reateJoinTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"^\n\x17\x43reateJoinTokenResponse\x12\x12\n\njoin_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x13\x44\x65leteRunnerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\x16\n\x14\x44\x65leteRunnerResponse*^\n\x0bRunnerState\x12\x1c\n\x18RUNNER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13RUNNER_STATE_ONLINE\x10\x01\x12\x18\n\x14RUNNER_STATE_OFFLINE\x10\x02\x32\xe5\x02\n\rRunnerService\x12\x43\n\tGetRunner\x12\x1f.netvps.api.v1.GetRunnerRequest\x1a\x15.netvps.api.v1.Runner\x12T\n\x0bListRunners\x12!.netvps.api.v1.ListRunnersRequest\x1a\".netvps.api.v1.ListRunnersResponse\x12`\n\x0f\x43reateJoinToken\x12%.netvps.api.v1.CreateJoinTokenRequest\x1a&.netvps.api.v1.CreateJoinTokenResponse\x12W\n\x0c\x44\x65leteRunner\x12\".netvps.api.v1.DeleteRunnerRequest\x1a#.netvps.api.v1.DeleteRunnerResponseB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anetvps/api/v1/runner.proto\x12\rnetvps.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n\x06Runner\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.netvps.api.v1.RunnerState\x12\x0f\n\x07version\x18\x04 \x01(\t\x12)\n\x08\x63\x61pacity\x18\x05 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12%\n\x06subnet\x18\x06 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12\x15\n\rsession_count\x18\x07 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\n \x01(\x03\x12)\n\x08underlay\x18\x0b \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x37\n\x10overlay_problems\x18\x0c \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x18\n\x0cgateway_only\x18\r \x01(\x08\x42\x02\x18\x01\x12\x36\n\x12gateway_until_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x65ngine_problem\x18\x0f \x01(\t\x12\x19\n\x11isolation_problem\x18\x10 \x01(\t\x12\x13\n\x0bno_sessions\x18\x11 \x01(\x08\x12\x13\n\x0bgpus_in_use\x18\x12 \x03(\t\x12\x10\n\x08\x63ordoned\x18\x18 \x01(\x08\x12\x0e\n\x06labels\x18\x19 \x03(\t\"3\n\x0eOverlayProblem\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x10\n\x08peer_uid\x18\x02 \x01(\t\"*\n\x08Underlay\x12\x11\n\taddresses\x18\x01 \x03(\t\x12\x0b\n\x03mtu\x18\x02 \x01(\x05\"\xf2\x01\n\x08\x43\x61pacity\x12\x0c\n\x04\x63pus\x18\x01 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x03 \x01(\x03\x12\x16\n\x0e\x65ngine_version\x18\x04 \x01(\t\x12\x12\n\ndisk_bytes\x18\x05 \x01(\x03\x12\x13\n\x0b\x64isk_limits\x18\x06 \x01(\x08\x12\x1b\n\x13\x64isk_limits_problem\x18\x07 \x01(\t\x12 \n\x04gpus\x18\x08 \x03(\x0b\x32\x12.netvps.api.v1.Gpu\x12\x13\n\x0bgpu_problem\x18\t \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\n \x01(\t\"^\n\x03Gpu\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x12\n\npci_bus_id\x18\x04 \x01(\t\x12\x11\n\tnuma_node\x18\x05 \x01(\x05\"%\n\x06Subnet\x12\x0c\n\x04\x63idr\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\" \n\x10GetRunnerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"]\n\x12ListRunnersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\x12\x10\n\x08order_by\x18\x04 \x01(\t\"V\n\x13ListRunnersResponse\x12&\n\x07runners\x18\x01 \x03(\x0b\x32\x15.netvps.api.v1.Runner\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x16\x43reateJoinTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"^\n\x17\x43reateJoinTokenResponse\x12\x12\n\njoin_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x13\x44\x65leteRunnerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\x16\n\x14\x44\x65leteRunnerResponse*^\n\x0bRunnerState\x12\x1c\n\x18RUNNER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13RUNNER_STATE_ONLINE\x10\x01\x12\x18\n\x14RUNNER_STATE_OFFLINE\x10\x02\x32\xe5\x02\n\rRunnerService\x12\x43\n\tGetRunner\x12\x1f.netvps.api.v1.GetRunnerRequest\x1a\x15.netvps.api.v1.Runner\x12T\n\x0bListRunners\x12!.netvps.api.v1.ListRunnersRequest\x1a\".netvps.api.v1.ListRunnersResponse\x12`\n\x0f\x43reateJoinToken\x12%.netvps.api.v1.CreateJoinTokenRequest\x1a&.netvps.api.v1.CreateJoinTokenResponse\x12W\n\x0c\x44\x65leteRunner\x12\".netvps.api.v1.DeleteRunnerRequest\x1a#.netvps.api.v1.DeleteRunnerResponseB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
   _globals['_RUNNER'].fields_by_name['gateway_only']._loaded_options = None
   _globals['_RUNNER'].fields_by_name['gateway_only']._serialized_options = b'\030\001'
-  _globals['_RUNNERSTATE']._serialized_start=1607
-  _globals['_RUNNERSTATE']._serialized_end=1701
+  _globals['_RUNNERSTATE']._serialized_start=1641
+  _globals['_RUNNERSTATE']._serialized_end=1735
   _globals['_RUNNER']._serialized_start=79
   _globals['_RUNNER']._serialized_end=707
   _globals['_OVERLAYPROBLEM']._serialized_start=709
@@ -52,17 +52,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRUNNERREQUEST']._serialized_start=1186
   _globals['_GETRUNNERREQUEST']._serialized_end=1218
   _globals['_LISTRUNNERSREQUEST']._serialized_start=1220
-  _globals['_LISTRUNNERSREQUEST']._serialized_end=1279
-  _globals['_LISTRUNNERSRESPONSE']._serialized_start=1281
-  _globals['_LISTRUNNERSRESPONSE']._serialized_end=1367
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=1369
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=1413
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=1415
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=1509
-  _globals['_DELETERUNNERREQUEST']._serialized_start=1511
-  _globals['_DELETERUNNERREQUEST']._serialized_end=1581
-  _globals['_DELETERUNNERRESPONSE']._serialized_start=1583
-  _globals['_DELETERUNNERRESPONSE']._serialized_end=1605
-  _globals['_RUNNERSERVICE']._serialized_start=1704
-  _globals['_RUNNERSERVICE']._serialized_end=2061
+  _globals['_LISTRUNNERSREQUEST']._serialized_end=1313
+  _globals['_LISTRUNNERSRESPONSE']._serialized_start=1315
+  _globals['_LISTRUNNERSRESPONSE']._serialized_end=1401
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=1403
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=1447
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=1449
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=1543
+  _globals['_DELETERUNNERREQUEST']._serialized_start=1545
+  _globals['_DELETERUNNERREQUEST']._serialized_end=1615
+  _globals['_DELETERUNNERRESPONSE']._serialized_start=1617
+  _globals['_DELETERUNNERRESPONSE']._serialized_end=1639
+  _globals['_RUNNERSERVICE']._serialized_start=1738
+  _globals['_RUNNERSERVICE']._serialized_end=2095
 # @@protoc_insertion_point(module_scope)

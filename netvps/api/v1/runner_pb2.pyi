@@ -381,19 +381,27 @@ class ListRunnersRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many, 1 to 1000; 0 means 100. A page also ends at 1 MiB."""
     page_token: _builtins.str
-    """next_page_token of the page before; empty for the first."""
+    """next_page_token of the page before, with the same filter and order_by; empty for the first."""
+    filter: _builtins.str
+    """A filter, as in ListSessionsRequest. Fields: name, state, cordoned, architecture, version, create_time, labels.KEY."""
+    order_by: _builtins.str
+    """As in ListSessionsRequest, of these fields; empty means by name."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -411,7 +419,7 @@ class ListRunnersResponse(_message.Message):
     """Pass as page_token for the next page; empty on the last."""
     @_builtins.property
     def runners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Runner]:
-        """Ordered by name."""
+        """In the order of the request."""
 
     def __init__(
         self,

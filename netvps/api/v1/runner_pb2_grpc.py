@@ -69,7 +69,7 @@ class RunnerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRunners(self, request, context):
-        """ListRunners returns runners ordered by name, a page at a time.
+        """ListRunners returns runners, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

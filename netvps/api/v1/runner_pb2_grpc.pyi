@@ -36,7 +36,7 @@ class RunnerServiceStub:
     GetRunner: _grpc.UnaryUnaryMultiCallable[_runner_pb2.GetRunnerRequest, _runner_pb2.Runner]
     """GetRunner returns one runner. Errors: NOT_FOUND."""
     ListRunners: _grpc.UnaryUnaryMultiCallable[_runner_pb2.ListRunnersRequest, _runner_pb2.ListRunnersResponse]
-    """ListRunners returns runners ordered by name, a page at a time."""
+    """ListRunners returns runners, a page at a time."""
     CreateJoinToken: _grpc.UnaryUnaryMultiCallable[_runner_pb2.CreateJoinTokenRequest, _runner_pb2.CreateJoinTokenResponse]
     """CreateJoinToken creates a token that lets one machine join, once, while it is valid."""
     DeleteRunner: _grpc.UnaryUnaryMultiCallable[_runner_pb2.DeleteRunnerRequest, _runner_pb2.DeleteRunnerResponse]
@@ -52,7 +52,7 @@ class RunnerServiceAsyncStub(RunnerServiceStub):
     GetRunner: _aio.UnaryUnaryMultiCallable[_runner_pb2.GetRunnerRequest, _runner_pb2.Runner]  # type: ignore[assignment]
     """GetRunner returns one runner. Errors: NOT_FOUND."""
     ListRunners: _aio.UnaryUnaryMultiCallable[_runner_pb2.ListRunnersRequest, _runner_pb2.ListRunnersResponse]  # type: ignore[assignment]
-    """ListRunners returns runners ordered by name, a page at a time."""
+    """ListRunners returns runners, a page at a time."""
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_runner_pb2.CreateJoinTokenRequest, _runner_pb2.CreateJoinTokenResponse]  # type: ignore[assignment]
     """CreateJoinToken creates a token that lets one machine join, once, while it is valid."""
     DeleteRunner: _aio.UnaryUnaryMultiCallable[_runner_pb2.DeleteRunnerRequest, _runner_pb2.DeleteRunnerResponse]  # type: ignore[assignment]
@@ -77,7 +77,7 @@ class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runner_pb2.ListRunnersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runner_pb2.ListRunnersResponse, _abc.Awaitable[_runner_pb2.ListRunnersResponse]]:
-        """ListRunners returns runners ordered by name, a page at a time."""
+        """ListRunners returns runners, a page at a time."""
 
     @_abc_1.abstractmethod
     def CreateJoinToken(

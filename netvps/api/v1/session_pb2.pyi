@@ -435,15 +435,21 @@ class ListSessionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"users/USER" for one owner's, "users/-" for all that the caller may see; empty means the caller's own."""
     page_size: _builtins.int
     """At most this many, 1 to 1000; 0 means 100. A page also ends at 1 MiB."""
     page_token: _builtins.str
-    """next_page_token of the page before; empty for the first."""
+    """next_page_token of the page before, with the same parent, filter and order_by; empty for the first."""
     filter: _builtins.str
-    """Terms that all match, a subset of AIP-160: WORD, FIELD=VALUE, FIELD!=VALUE, FIELD:PART, -TERM; at most 512 characters.
-    Fields: name, owner, state, image, runner, address, labels.KEY. Case does not matter. Example: state=RUNNING api
+    """A filter, a subset of AIP-160: terms WORD, FIELD=VALUE, FIELD!=VALUE, FIELD:PART, FIELD<VALUE (of times), joined by
+    AND (or a space), OR, NOT (or -) and parentheses; at most 16 terms and 512 characters. Case does not matter.
+    Fields: name, owner, state, image, runner, address, create_time, labels.KEY. Example: state=RUNNING create_time<2026-05-01
+    """
+    order_by: _builtins.str
+    """Up to 4 of these fields but labels, each with asc or desc, separated by commas; empty means by name.
+    Example: create_time desc, name
     """
     def __init__(
         self,
@@ -452,10 +458,11 @@ class ListSessionsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -476,7 +483,7 @@ class ListSessionsResponse(_message.Message):
     """The revision of this page's read."""
     @_builtins.property
     def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Session]:
-        """Ordered by name."""
+        """In the order of the request."""
 
     def __init__(
         self,

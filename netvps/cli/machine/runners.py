@@ -46,12 +46,22 @@ runner.add_command(uncordon)
 
 
 @runner.command("ls")
+@click.option("--filter", "matching", default="", metavar="FILTER", help="Those that match, as of `netvps ls`.")
+@click.option("--sort", default="", metavar="FIELDS", help="In this order, for example 'state, age desc'.")
 @format_option
-def ls(form: str) -> None:
-    """List runners."""
-    found = list(client().list_runners())
+def ls(matching: str, sort: str, form: str) -> None:
+    """List runners.
+
+    A filter and an order may name name, state, cordoned, architecture, version and create_time (age); a filter also
+    labels.KEY.
+
+    Example: netvps runner ls --filter 'state=online cordoned=false labels.rack:*'
+    """
+    from netvps.cli.session.filters import order_by
+
+    found = list(client().list_runners(matching, order_by(sort)))
     if not found and form in {"table", "wide"}:
-        note("no runner yet; `netvps runner join-token` lets a machine join")
+        note("no runners like that" if matching else "no runner yet; `netvps runner join-token` lets a machine join")
     _view().print_all(found, form)
 
 

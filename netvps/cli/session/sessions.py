@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netvps.cli.server.connect import client, context
-from netvps.cli.session.filters import ORDERS, STATES, matches, wanted_labels
+from netvps.cli.session.filters import STATES, matches, order_by, wanted_labels
 from netvps.cli.ui.arguments import SESSION, USER
 from netvps.cli.ui.output import Column, View, emit, format_option, note, print_fields
 from netvps.display.units import age, duration_words, gpu_words, moment_words, size_words
 from netvps.errors import NotPermitted, WrongState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from netvps.client import Client
+    from netvps.client import Client, SessionFilter
     from netvps.domain.session.session import Author, LastExit, Session
     from netvps.domain.session.spec import SessionSpec
     from netvps.domain.snapshot.snapshot import Snapshot
@@ -74,7 +74,9 @@ def to_json(value: Any) -> dict[str, Any]:
 @click.option(
     "--filter", "matching", default="", metavar="FILTER", help='Those that match, for example "runner=box1 api".'
 )
-@click.option("--sort", type=click.Choice([*ORDERS]), default="name", show_default=True, help="In this order.")
+@click.option(
+    "--sort", default="", metavar="FIELDS", help="In this order, for example 'state, age desc'; without it by name."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Names only; the same as -o name.")
 @click.option("-w", "--watch", "live", is_flag=True, help="Print the list again at each change, until Ctrl-C.")
 @format_option
@@ -96,9 +98,11 @@ def ls(
     Examples: netvps ls -o wide
               netvps ls --state running -l team=x
               netvps ls --filter 'image:debian -runner=box1'
+              netvps ls --filter 'state=failed OR create_time<2026-05-01' --sort 'age desc'
 
     A filter is words that the name, owner, state, image, runner or address contains, and FIELD=VALUE, FIELD!=VALUE
-    and FIELD:PART of these and of labels.KEY; all of them match. A - before a term negates it.
+    and FIELD:PART of these and of labels.KEY, and create_time with <, <=, > or >=. All of them match; OR, NOT (or -)
+    and parentheses join them otherwise.
     """  # noqa: D301 — Click means the character
     if everybody and owner:
         raise click.UsageError("--all and --owner exclude each other: give one of them")
@@ -107,16 +111,14 @@ def ls(
         raise click.UsageError("--watch prints tables; `netvps watch -o jsonl` streams changes for programs")
     parent, labelled = "-" if everybody else owner, wanted_labels(labels)
     own = not (everybody or owner)
-    accepted = _accepts(matching) if live else None
+    order = order_by(sort)
+    filtered = _filter(matching, order) if live else None
 
     def show_all(sessions: Iterable[Session]) -> None:
-        wanted: Iterable[Session] = (
-            session
-            for session in sessions
-            if matches(session, labelled, states) and (accepted is None or accepted(session))
-        )
-        if live or sort != "name":  # the server lists by name: what comes is printed while the rest arrives
-            wanted = sorted(wanted, key=ORDERS[sort])
+        wanted: Iterable[Session] = (session for session in sessions if matches(session, labelled, states))
+        if filtered is not None:
+            own_order = sorted(filter(filtered.matches, wanted), key=lambda session: (session.name, session.owner))
+            wanted = filtered.sorted(own_order)
         copies = copies_of(client(), parent) if form == "wide" else None
         shown = view(own=own, copies=copies)
         if form not in {"table", "wide"}:
@@ -129,7 +131,7 @@ def ls(
         shown.print_all(found, form)
 
     if not live:
-        show_all(client().list_sessions(parent, matching))
+        show_all(client().list_sessions(parent, matching, order))
         return
     from netvps.cli.session.live_list import LiveList
     from netvps.cli.ui.follow import pumped
@@ -150,11 +152,11 @@ def copies_of(connection: Client, parent: str) -> dict[str, str]:
     return {uid: copies_words(snapshot) for uid, snapshot in newest.items()}
 
 
-def _accepts(matching: str) -> Callable[[Session], bool]:
-    """What a filter says of one session. Raises InvalidInput."""
-    from netvps.domain.session_filter import SessionFilter  # only with --watch: otherwise the server filters
+def _filter(matching: str, order: str) -> SessionFilter:
+    """The filter and the order. Raises InvalidInput."""
+    from netvps.domain.filter.kinds import SessionFilter  # only with --watch: otherwise the server has it
 
-    return SessionFilter.parse(matching).matches
+    return SessionFilter.parse(matching, order)
 
 
 @click.command("show")

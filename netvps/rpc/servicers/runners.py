@@ -26,7 +26,13 @@ class RunnerServicer(RunnerServiceServicer):
         return runner_to_proto(await self._runners.get(identity.caller(), names.parse_runner_name(request.name)))
 
     async def ListRunners(self, request: pb.ListRunnersRequest, context: Context) -> pb.ListRunnersResponse:
-        page = await self._runners.list(identity.caller(), page_size=request.page_size, page_token=request.page_token)
+        page = await self._runners.list(
+            identity.caller(),
+            page_size=request.page_size,
+            page_token=request.page_token,
+            matching=request.filter,
+            order_by=request.order_by,
+        )
         return pb.ListRunnersResponse(
             runners=[runner_to_proto(view) for view in page.items], next_page_token=page.next_page_token
         )

@@ -88,6 +88,7 @@ class SessionServicer(SessionServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
             matching=request.filter,
+            order_by=request.order_by,
         )
         return pb.ListSessionsResponse(
             sessions=[_listed_to_proto(session) for session in page.items],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Credential
 from netvps.domain.checks import shown
+from netvps.domain.filter.kinds import RunnerFilter
 from netvps.domain.runner.runner import Lease, Runner, RunnerState, RunnerView, Welcome
 from netvps.domain.session.lifecycle import lose, observe, wait
 from netvps.domain.session.session import DesiredState, Session, SessionState
@@ -269,10 +270,13 @@ class Runners:
             if await once.earlier() is None:
                 await once.record(await remove_runner(tx, name, now, force=force), name)
 
-    async def list(self, caller: Caller, *, page_size: int = 0, page_token: str = "") -> Page[RunnerView]:
-        """Runners by name."""
+    async def list(
+        self, caller: Caller, *, page_size: int = 0, page_token: str = "", matching: str = "", order_by: str = ""
+    ) -> Page[RunnerView]:
+        """Runners that match; without order by name. Raises InvalidInput."""
+        wanted = RunnerFilter.parse(matching, order_by)
         async with self._store.read() as reader:
-            page = await read_page(reader, Runner, page_size, page_token)
+            page = await read_page(reader, Runner, page_size, page_token, wanted)
             return Page(await _views(reader, page.items), page.next_page_token, page.revision)
 
 

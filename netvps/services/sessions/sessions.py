@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller
 from netvps.domain.access.sharing import Right
+from netvps.domain.filter.kinds import SessionFilter
 from netvps.domain.names import SessionName
 from netvps.domain.runner.placement import why_not_fits
 from netvps.domain.runner.runner import PAUSE, Runner, RunnerState
 from netvps.domain.session import lifecycle
 from netvps.domain.session.lifecycle import new_session
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session
-from netvps.domain.session_filter import SessionFilter
 from netvps.errors import Exhausted, InvalidInput, NotPermitted
 from netvps.services.idempotency import Idempotency
 from netvps.services.images.default_image import default_image
@@ -112,10 +112,20 @@ class Sessions:
             return self._shown(session), share
 
     async def list(
-        self, caller: Caller, *, parent: str = "", page_size: int = 0, page_token: str = "", matching: str = ""
+        self,
+        caller: Caller,
+        *,
+        parent: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        matching: str = "",
+        order_by: str = "",
     ) -> Page[Session]:
-        """Sessions by name: the caller's own (parent ''), all they may see ('-'), or USER's, that match a filter."""
-        wanted = SessionFilter.parse(matching)
+        """The caller's own sessions (parent ''), all they may see ('-'), or USER's, that match; without order by name.
+
+        Raises InvalidInput.
+        """
+        wanted = SessionFilter.parse(matching, order_by)
         async with self._store.read() as reader:
             visible = await visible_sessions(reader, caller, parent, self._clock())
             page = await read_page(reader, Session, page_size, page_token, wanted, visible.also, **visible.where)

@@ -39,6 +39,8 @@ def three(fake: FakeClient) -> FakeClient:
         (["--filter", "state=running", "-l", "team"], "a"),
         (["--sort", "age"], "c b a"),
         (["--sort", "state"], "a c b"),
+        (["--sort", "state desc, age"], "b c a"),
+        (["--filter", "labels.team=y OR name=c", "--sort", "name desc"], "c b"),
     ],
 )
 def test_filters_and_order(words: list[str], names: str, run: Run) -> None:

@@ -28,13 +28,13 @@ def server_info() -> Unary[ServerInfo]:
     return Unary("ServerService/GetServerInfo", request, server_pb2.ServerInfo, server_info_from_proto)
 
 
-def list_runners() -> Pages[RunnerView]:
-    """Runners by name."""
+def list_runners(matching: str = "", order_by: str = "") -> Pages[RunnerView]:
+    """Runners that match a filter, as of `list_sessions`: "labels.rack=3 -cordoned=true"; without order by name."""
     from netvps.rpc.convert.runner.runners import runner_from_proto
 
     return Pages(
         "RunnerService/ListRunners",
-        runner_pb2.ListRunnersRequest(),
+        runner_pb2.ListRunnersRequest(filter=matching, order_by=order_by),
         runner_pb2.ListRunnersResponse,
         lambda page: map(runner_from_proto, page.runners),
     )

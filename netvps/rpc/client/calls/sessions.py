@@ -60,12 +60,13 @@ def get_session(name: str) -> Unary[Session]:
     return Unary("SessionService/GetSession", request, pb.Session, session_from_proto)
 
 
-def list_sessions(parent: str = "", matching: str = "") -> Pages[Session]:
-    """Sessions by name: of the caller (''), of a user, or all that the caller may see ('-').
+def list_sessions(parent: str = "", matching: str = "", order_by: str = "") -> Pages[Session]:
+    """Sessions: of the caller (''), of a user, or all that the caller may see ('-').
 
-    With a filter only those that match: "state=RUNNING runner=box1 labels.team=web api" (domain.session_filter).
+    With a filter only those that match: "state=RUNNING (runner=box1 OR labels.team=web)" (domain.filter.parser). With
+    an order "create_time desc, name" in that one, else by name.
     """
-    request = pb.ListSessionsRequest(parent=_parent(parent), filter=matching)
+    request = pb.ListSessionsRequest(parent=_parent(parent), filter=matching, order_by=order_by)
     return Pages(
         "SessionService/ListSessions",
         request,
