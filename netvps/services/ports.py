@@ -46,7 +46,7 @@ class Reader(Protocol):
     | kind | natural order, and so `position` | columns of `where` |
     |---|---|---|
     | session | name, owner: "NAME.OWNER" | name, owner, runner, state, desired, overlay_address, awaits, |
-    | | | moving, key_fingerprints |
+    | | | moving, gpu_holder, sleep_rule, key_fingerprints |
     | snapshot | session, id: "UID.ID" | session, owner, id, state, lacks |
     | eviction | session, runner: "UID.UID" | session, runner, state |
     | copy | snapshot, runner: "UID.UID" | snapshot, session, runner |

@@ -45,7 +45,10 @@ class Kind:
 
 KINDS: dict[type[Any], Kind] = {
     Session: Kind(
-        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving", "gpu_holder"),
+        (
+            *("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving", "gpu_holder"),
+            "sleep_rule",
+        ),
         ("name", "owner"),
         "key_fingerprints",
         (("owner", "name"), ("overlay_address",)),

@@ -154,15 +154,19 @@ def _unique_index(table: str, unique: Unique) -> Index:
 
 def _later(column: str) -> str | None:
     """Returns the default of a column added after the first schema, for rows that are older."""
-    return (
-        "" if column in {"awaits", "gpu_holder", "lacks", "moving", "overlay_address", "used_by", "used_for"} else None
-    )
+    return "" if column in _ADDED_LATER else None
 
 
+_ADDED_LATER = frozenset(
+    {"awaits", "gpu_holder", "lacks", "moving", "overlay_address", "sleep_rule", "used_by", "used_for"}
+)
 _KINDS = (
     _kind(
         Session,
-        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving", "gpu_holder"),
+        (
+            *("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving", "gpu_holder"),
+            "sleep_rule",
+        ),
         numbers=("cpu_claim", "memory_claim", "disk_claim"),
         order=("name", "owner"),
         unique=(
@@ -185,6 +189,7 @@ _KINDS = (
             ("moving",),
             ("runner", "disk_claim"),  # the same, for disk limits
             ("gpu_holder",),
+            ("sleep_rule", "state"),
         ),
         listed="key_fingerprints",
     ),

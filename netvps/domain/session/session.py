@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Final
@@ -76,6 +76,7 @@ class Author:
 
 
 UNKNOWN_AUTHOR: Final = Author()
+OWN_RULE: Final = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +230,11 @@ class Session:
     def disk_claim(self) -> int:
         """Bytes that it counts for in scheduling, also while it is stopped; 0 if it has no limit."""
         return self.spec.disk_bytes
+
+    @property
+    def sleep_rule(self) -> str:
+        """Is OWN_RULE if its spec says when it sleeps; else ''. A column of the store."""
+        return OWN_RULE if any(astuple(self.spec.sleep)) else ""
 
     @property
     def gpu_holder(self) -> str:

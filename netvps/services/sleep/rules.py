@@ -19,10 +19,10 @@ import structlog
 from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import PAUSE
 from netvps.domain.session import lifecycle
-from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
+from netvps.domain.session.session import OWN_RULE, Author, ChangeCause, DesiredState, Session, SessionState
 from netvps.domain.sleep import words
 from netvps.domain.sleep.idle import Facts, SleepAction, decide
-from netvps.domain.sleep.policy import DEFAULT_CPU_FLOOR, SleepDefaults, SleepPolicy
+from netvps.domain.sleep.policy import DEFAULT_CPU_FLOOR, SleepDefaults
 from netvps.domain.tunnel import SleepNotice
 from netvps.errors import NetvpsError
 from netvps.services.page import read_all
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from netvps.domain.access.accounts import Caller
     from netvps.domain.sleep.idle import SleepPlan
     from netvps.domain.tunnel import Activity
-    from netvps.services.ports import Clock, Store
+    from netvps.services.ports import Clock, Reader, Store
 
     Inform = Callable[[str, SleepNotice], bool]
 
 LONGEST_PAUSE: Final = 30.0
-"""Seconds between two looks at the sessions, at most: until then a change of a policy has no effect."""
+"""Seconds between two looks at the sessions with rules, at most: until then a change of a policy has no effect."""
 _SHORTEST_PAUSE: Final = 1.0
 _BELIEVED: Final = timedelta(seconds=150)
 """How long a report counts: an agent repeats it every minute, and one that is silent may be behind a dead link."""
@@ -122,7 +122,7 @@ class IdleRules:
     async def _keep_informing(self, inform: Inform, next_look: datetime) -> None:
         """Informs the agents that have just connected, many with one read: all of them connect after a restart.
 
-        Returns if something is due before the next look at all sessions.
+        Returns if something is due before the next look at the sessions with rules.
         """
         while True:
             await self._news.wait()
@@ -147,8 +147,7 @@ class IdleRules:
     async def apply(self, inform: Inform) -> float:
         """Does what is due now, and informs agents; returns the seconds until something is due again."""
         async with self._store.read() as reader:
-            sessions = await read_all(reader, Session, state=SessionState.RUNNING)
-            sessions += await read_all(reader, Session, state=SessionState.PAUSED)
+            sessions = await self._read_ruled(reader)
         now = self._clock()
         next_due = now + timedelta(seconds=LONGEST_PAUSE)
         for index, session in enumerate(sessions):
@@ -165,8 +164,19 @@ class IdleRules:
         self._refused = {uid: why for uid, why in self._refused.items() if uid in present}
         return (next_due - now).total_seconds()
 
+    async def _read_ruled(self, reader: Reader) -> list[Session]:
+        """Those that rules apply to, and those whose agents go by a rule that is gone."""
+        own = {} if self._defaults != SleepDefaults() else {"sleep_rule": OWN_RULE}
+        sessions = await read_all(reader, Session, state=(SessionState.RUNNING, SessionState.PAUSED), **own)
+        ruled = {session.uid for session in sessions}
+        for uid in [uid for uid, notice in self._told.items() if notice != _SILENT and uid not in ruled]:
+            session = await reader.get(Session, uid)
+            if session is not None and session.state is SessionState.RUNNING:
+                sessions.append(session)
+        return sessions
+
     def _has_rules(self, session: Session) -> bool:
-        return session.spec.sleep != SleepPolicy() or self._defaults != SleepDefaults()
+        return bool(session.sleep_rule) or self._defaults != SleepDefaults()
 
     def _inform(self, session: Session, plan: SleepPlan | None, inform: Inform) -> None:
         """Tells the session's agent what is new: the greeting, and the warning before a stop."""

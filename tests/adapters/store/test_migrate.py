@@ -21,8 +21,9 @@ from netvps.adapters.store.tables import metadata
 from netvps.domain.access.accounts import Credential, Role, User
 from netvps.domain.access.ssh_key import fingerprint_of
 from netvps.domain.runner.runner import Lease, Runner
-from netvps.domain.session.session import DesiredState, Session
+from netvps.domain.session.session import OWN_RULE, DesiredState, Session
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.sleep.policy import SleepPolicy
 from netvps.errors import AlreadyExists, ConfigError
 from tests.fakes.keys import ed25519
 
@@ -62,11 +63,11 @@ async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock
         lease = await transaction.put(Lease("10.0.0.0/22", "r1", 1))
     await run(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(
-        ConfigError, match="newer than this program: it has schema 9999, this program knows 0013; nothing was"
+        ConfigError, match="newer than this program: it has schema 9999, this program knows 0017; nothing was"
     ):
         async with open_store(url, clock):
             pass
-    await run(url, "UPDATE alembic_version SET version_num = '0013'")
+    await run(url, "UPDATE alembic_version SET version_num = '0017'")
     async with open_store(url, clock) as store, store.read() as view:
         assert await view.find(Lease) == [lease]
 
@@ -207,6 +208,29 @@ async def test_runners_that_servers_added_for_their_own_machines_are_removed(url
             assert (await tx.put(Lease("10.128.4.0/22", "r2", 5))).revision == 5
 
 
+async def test_sessions_from_before_are_found_by_their_rules(url: str, clock: Clock) -> None:
+    dialect = dialect_of(url)
+    dialect.prepare()
+    engine = dialect.writer()
+    policies = (
+        SleepPolicy(),
+        SleepPolicy(0.0, 0.0),
+        SleepPolicy(lifetime=60.0),
+        SleepPolicy(awake_hours="08:00-18:00"),
+    )
+    async with engine.begin() as connection:
+        await connection.run_sync(_upgrade_to, "0013")
+        for number, policy in enumerate(policies):
+            spec = SessionSpec(sleep=policy)
+            session = Session(f"s{number}", f"n{number}", "alice", spec, DesiredState.RUNNING, 1, NOW, NOW)
+            data = encode(session) if number else encode(session).replace('"sleep"', '"before"')
+            await connection.execute(text(INSERT_0013), {"uid": session.uid, "name": session.name, "data": data})
+    await engine.dispose()
+    async with open_store(url, clock) as store, store.read() as view:
+        assert [session.uid for session in await view.find(Session, sleep_rule=OWN_RULE)] == ["s2", "s3"]
+        assert [s.uid for s in await view.find(Session) if s.sleep_rule == OWN_RULE] == ["s2", "s3"]
+
+
 INSERT_LOG = """
 INSERT INTO log (revision, kind, key, deleted, actor, time, data) VALUES (:revision, 'user', 'u', false, 'me', 0, :data)
 """
@@ -218,6 +242,10 @@ INSERT INTO credential (key, purpose, subject, revision, data) VALUES (:kid, 'jo
 INSERT_FIRST = """
 INSERT INTO session (key, name, owner, runner, state, desired, revision, data)
 VALUES (:uid, :name, 'alice', 'r1', 'PENDING', 'RUNNING', 1, :data)
+"""
+INSERT_0013 = """
+INSERT INTO session (key, name, owner, runner, state, desired, key_fingerprints, revision, data)
+VALUES (:uid, :name, 'alice', 'r1', 'RUNNING', 'RUNNING', '', 1, :data)
 """
 
 

@@ -12,12 +12,13 @@ import pytest
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.sleep.idle import SignalKind, SleepAction
-from netvps.domain.sleep.policy import SleepDefaults, SleepPolicy
+from netvps.domain.sleep.policy import DEFAULT_CPU_FLOOR, SleepDefaults, SleepPolicy
 from netvps.domain.sleep.waking import LoginEffect, LoginKind, effect_of_login
 from netvps.domain.tunnel import Activity, SleepNotice
 from netvps.errors import NotFound
 from netvps.services.sleep.rules import LONGEST_PAUSE, IdleRules
 from netvps.tasks import Tasks
+from tests.fakes.counting import CountingStore
 from tests.fakes.world import ALICE, BOB, HELLO
 
 if TYPE_CHECKING:
@@ -176,6 +177,32 @@ async def test_the_greeting_is_sent_when_it_is_new(world: World) -> None:
     world.idle_rules.connected(session.uid)
     await world.idle_rules.apply(agents)
     assert len(agents.notices) == 2
+
+
+async def test_sessions_without_a_rule_are_not_read(world: World) -> None:
+    session = await running(world, SleepPolicy(stop_after=HOUR))
+    for number in range(9):
+        other = await world.session(f"other{number}", spec=SessionSpec(sleep=SleepPolicy(0.0, 0.0)))
+        await world.reported(other, SessionState.RUNNING)
+        world.idle_rules.connected(other.uid)
+    store, agents = CountingStore(world.store), Agents()
+    rules = IdleRules(store, world.clock, SleepDefaults())
+    rules.connected(session.uid)
+    for _ in range(2):
+        await rules.apply(agents)
+    assert (store.rows, len(agents.notices)) == (2, 1)
+    await IdleRules(store, world.clock, SleepDefaults(stop_after=HOUR)).apply(agents)
+    assert store.rows == 12
+
+
+async def test_an_agent_learns_that_its_rule_is_gone(world: World) -> None:
+    session = await running(world, SleepPolicy(stop_after=HOUR, cpu_floor=1.0))
+    agents = Agents()
+    await world.idle_rules.apply(agents)
+    await world.sessions.update(ALICE, "dev1", SessionSpec(), ["sleep"])
+    for _ in range(2):
+        await world.idle_rules.apply(agents)
+    assert agents.notices[1:] == [(session.uid, SleepNotice("", cpu_floor=DEFAULT_CPU_FLOOR))]
 
 
 async def test_a_runner_that_cannot_pause_keeps_it_running_until_the_stop(world: World) -> None:
