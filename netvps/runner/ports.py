@@ -52,10 +52,10 @@ class Containers(Protocol):
         """Moves a container to another network or address; idempotent."""
 
     async def start(self, container: Container) -> None:
-        """Starts a container; idempotent."""
+        """Starts a container, and ends it first if it is held; idempotent."""
 
     async def signal(self, container: Container, signal: str) -> None:
-        """Sends "TERM" or "KILL" to PID 1; ignores that it does not run."""
+        """Sends a signal ("TERM") to PID 1; ignores that it does not run."""
 
     async def pause(self, container: Container) -> None:
         """Freezes a container; idempotent. Its connections stay open."""

@@ -90,7 +90,7 @@ class SnapshotOrders:
         self._reporter.restore = restore_result(assignment, observed)
         return observed
 
-    def take(
+    async def take(
         self,
         assignment: Assignment,
         uid: str,
@@ -100,13 +100,17 @@ class SnapshotOrders:
     ) -> float | None:
         """Takes a snapshot in the background. A failure is reported; only an engine that is away or slow raises.
 
-        `source` is what a session without files is to be made from.
+        `source` is what a session without files is to be made from. The run of a container that is held is the last
+        one from now on: if a restore in place fails and Docker loses the container, this snapshot takes its place.
         """
 
         async def job(given_up: Callable[[], bool]) -> None:
             if await self._engine.take_snapshot(assignment, uid, container, given_up, source):
                 log.info("snapshot taken", snapshot=uid)
 
+        if container and container.held:
+            last = LastRun(container.run, assignment.generation)
+            await asyncio.to_thread(self._last_runs.write, assignment.session_uid, last)
         idle = not self._background.busy
         if idle and (self._taking is None or self._taking[0] != uid):
             self._background.forget()
@@ -223,7 +227,7 @@ class SnapshotOrders:
         if self._taking is None or self._taking[0] not in ordered or assignment.desired is DesiredState.DELETED:
             return False
         begun = self._taking[1]
-        if begun is None or begun.status not in {Status.RUNNING, Status.PAUSED}:
+        if begun is None or begun.held or begun.status not in {Status.RUNNING, Status.PAUSED}:
             return True
         as_it_was = assignment.desired == ("PAUSED" if begun.status is Status.PAUSED else "RUNNING")
         return as_it_was and due_restore(assignment, observed) is None

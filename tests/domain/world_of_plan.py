@@ -133,7 +133,9 @@ class World:
                 assert self.container == container
                 assert container.gpus == self.wanted.gpus
                 assert self.lxcfs or not container.lxcfs
-                self.container = replace(container, status=Status.RUNNING, started=self.tick())
+                self.container = replace(
+                    container, status=Status.RUNNING, started=self.tick(), ending=False, held=False
+                )
                 self.files += 1
             case steps.Pause(container):
                 assert self.container == container

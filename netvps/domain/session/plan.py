@@ -4,6 +4,7 @@
                      exited, of other GPUs, disk limit: copy → restore → start
                      running: (resize →) rest               exited, and not to be restarted: ended
                      no container: restore (from the runner's copy), or create (from the snapshot)
+                     held: start, which ends it first    not startable as it is: (copy →) terminate
     desired PAUSED   pause → rest                           exited or gone: ended
     desired STOPPED  (unpause →) terminate → (copy → commit → record → prune →) rest; the container is kept
                      one that its agent holds: terminate (PID 1 stays) → copy → terminate → (commit → …) rest
@@ -97,7 +98,7 @@ def _revert(assignment: Assignment, restore: SnapshotRestore, observed: Observed
             return Wait()
         case Status.PAUSED if container:
             return Unpause(container)
-        case Status.RUNNING if container:
+        case Status.RUNNING if container and not (container.held and saves_first(restore, observed)):
             return Terminate(container)
         case _:
             if saves_first(restore, observed):
@@ -120,6 +121,8 @@ def _towards_desired(assignment: Assignment, observed: Observed) -> Step:  # noq
         case Status.RUNNING:
             if assignment.desired is DesiredState.STOPPED:
                 return _stop(observed, container)
+            if container.held and isinstance(step := _at_rest(assignment, observed, container), Start | Copy):
+                return step
             return Terminate(container) if container.ending else _running(assignment, observed, container)
         case Status.DEAD:
             return _bury(assignment, observed, container)

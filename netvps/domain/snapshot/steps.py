@@ -2,6 +2,7 @@
 
 order                      take → (reported READY)                 delete: drop → (reported)
 restore in place           terminate → take (the present state) → revert → (reported DONE) → start, if it ran
+                           held: terminate (PID 1 stays) → take → terminate → revert → …
 clone without container    clone → start
 """
 

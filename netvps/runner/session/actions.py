@@ -109,7 +109,8 @@ class SessionActions:
         self._exits.observe(observed.container, asked=asked, now=_now())
         self._reporter.last_exit = self._exits.last
         container = observed.container
-        if container and assignment.desired is DesiredState.RUNNING and container.status is Status.EXITED:
+        rests = container is not None and (container.status is Status.EXITED or container.held)
+        if container and rests and assignment.desired is DesiredState.RUNNING:
             down = await asyncio.to_thread(self._starts.why_down, assignment, container)
             layout = self._preparation.blueprint(assignment, SourceImage("")).labels[LABEL_LAYOUT]
             observed = replace(observed, layout=layout, stays_down=down)
@@ -161,7 +162,7 @@ class SessionActions:
                 return None
             case steps.Take(uid, container, meanwhile, source):
                 pause = await self._rest(assignment, meanwhile, wake)
-                taken = self._snapshots.take(assignment, uid, container, wake, source)
+                taken = await self._snapshots.take(assignment, uid, container, wake, source)
                 return pause if taken is None else taken
             case Drop(uid):
                 return await self._snapshots.drop(assignment, uid)
@@ -267,8 +268,10 @@ class SessionActions:
         try:
             await self._engine.start(container)
         except NetvpsError as error:
+            if (await self._engine.inspect(assignment)).container is None:  # pruned since the inspection
+                return _AT_ONCE
             raise failed(error, "container") from None
-        self._exits.started(container)
+        self._exits.started(container, _now())
         return _AT_ONCE
 
     async def _commit(

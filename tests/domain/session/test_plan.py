@@ -49,6 +49,7 @@ HERE, ISOLATED, NOWHERE = (
     Attachment(Net.NONE),
 )
 EXITED, RUNS, FROZEN = box(Status.EXITED), box(Status.RUNNING), box(Status.PAUSED)
+ALONE = replace(RUNS, files="/var/lib/docker/overlay2/x/diff", ending=True, held=True)
 REFUSED = (Limits(pids=4096), "512 are in use")
 NEW = Container("c1", Status.CREATED, 1)
 LIKE_NEW = replace(EXITED, layout="new")
@@ -56,6 +57,7 @@ READABLE = replace(EXITED, files="/var/lib/docker/overlay2/x/diff")
 HELD = saved(EXITED)
 LATER = replace(saved(EXITED, 3, number=3), run="later")
 COPIED = SavedFiles(EXITED.run, "sha256:base", NOW)
+COPIED_HELD = replace(COPIED, run=ALONE.run)
 LAST = LastRun(EXITED.run, 1)
 SAME = SavedSnapshot("s9", EXITED.run, "sha256:base", 10, NOW)
 KEPT = SourceImage(HELD.snapshot.image)
@@ -72,6 +74,13 @@ SOURCE = SourceImage("debian:12")
         (assignment(RUNNING), Observed(box(Status.PAUSED)), steps.Unpause(box(Status.PAUSED))),
         (assignment(RUNNING), Observed(EXITED), steps.Start(EXITED)),
         (assignment(RUNNING), Observed(EXITED, stays_down="it is over"), steps.Ended("it is over")),
+        # One that is held is started from there, unless that needs more than a start.
+        (assignment(RUNNING), Observed(ALONE), steps.Start(ALONE)),
+        (assignment(RUNNING), Observed(replace(ALONE, held=False)), steps.Terminate(replace(ALONE, held=False))),
+        (assignment(RUNNING), Observed(sized(ALONE)), steps.Terminate(sized(ALONE))),
+        (assignment(RUNNING), Observed(ALONE, files=COPIED_HELD, layout="new"), steps.Terminate(ALONE)),
+        (assignment(RUNNING), Observed(replace(ALONE, gpus=("GPU-1",))), steps.Copy(replace(ALONE, gpus=("GPU-1",)))),
+        (assignment(PAUSED), Observed(ALONE), steps.Terminate(ALONE)),
         (assignment(PAUSED), Observed(RUNS), steps.Pause(RUNS)),
         (assignment(PAUSED), Observed(FROZEN), steps.Rest(SessionState.PAUSED, "172.30.0.2", FROZEN)),
         (

@@ -31,7 +31,7 @@ FAILED = SnapshotResult("two", SnapshotState.FAILED, "disk", "the disk is full")
 RESTORE = Restore("r", "one", "two", NOW)
 SOURCE = SnapshotSource("one", "other")
 BOX = Container("c", Status.RUNNING, 1, started=NOW)
-EXITED = replace(BOX, status=Status.EXITED)
+EXITED, HELD = replace(BOX, status=Status.EXITED), replace(BOX, ending=True, held=True)
 RESTS = steps.Rest(SessionState.RUNNING, "", BOX)
 TAKES_ONE, TAKES_TWO, DROPS_ONE = SnapshotOrder("one"), SnapshotOrder("two"), SnapshotOrder("one", delete=True)
 
@@ -65,6 +65,13 @@ def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: objec
         (_want(DROPS_ONE, desired=DesiredState.DELETED), Observed(BOX, snapshots={"one": ONE}), steps.Erase()),
         # A restore in place: stop, save the present state, then replace it.
         (_want(TAKES_TWO, restore=RESTORE), Observed(BOX, snapshots={"one": ONE}), steps.Terminate(BOX)),
+        (
+            _want(TAKES_TWO, restore=RESTORE),
+            Observed(HELD, snapshots={"one": ONE}),
+            steps.Take("two", HELD, steps.Rest(SessionState.PREPARING)),
+        ),
+        (_want(restore=RESTORE), Observed(HELD, snapshots={"one": ONE, "two": TWO}), steps.Terminate(HELD)),
+        (_want(restore=RESTORE), Observed(HELD, snapshots={"one": ONE}, failures={"two": FAILED}), steps.Start(HELD)),
         (
             _want(TAKES_TWO, restore=RESTORE),
             Observed(EXITED, snapshots={"one": ONE}),

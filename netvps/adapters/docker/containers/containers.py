@@ -39,6 +39,8 @@ from netvps.faults import fault_point
 # "2026-11-21T07:12:41.123456789Z": datetime holds microseconds only.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)")
 _NEVER = 1
+_HELD_SECONDS = 2
+"""How long PID 1 of a held container has to end. It has nothing to do before that."""
 _NOT_PAUSABLE = ("already paused", "is not running", "not running")
 _NOT_RUNNING = ("is not running", "not running", "no such process", "already finished")
 
@@ -90,7 +92,7 @@ class Containers:
         await self._attachments.move(container.id, to, container.attachment)
 
     async def start(self, container: Container) -> None:
-        """Starts a container; first reconnects it if its network was removed."""
+        """Starts a container, and ends it first if it is held; reconnects it if its network was removed."""
         try:
             await self._start(container)
         except (ContainerNotFound, ContainerFailed) as error:
@@ -246,9 +248,15 @@ class Containers:
             await asyncio.to_thread(self._volumes.note, plan.session_uid, [volume.name for volume in plan.volumes])
 
     async def _start(self, container: Container) -> None:
+        def begin(api: Api) -> None:
+            if container.held:  # in one call: shorter, and a prune finds no container that has ended
+                api.restart(container.id, timeout=_HELD_SECONDS)
+            else:
+                api.start(container.id)
+
         for pause in (*PAUSES, 0.0):
             try:
-                await self._call(container, lambda api: api.start(container.id))
+                await self._call(container, begin)
             except ContainerFailed as error:
                 if not was_interrupted(error) or not pause:
                     raise

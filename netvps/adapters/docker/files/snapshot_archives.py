@@ -233,8 +233,7 @@ class SnapshotArchives:
             )
         archive = self.archive(session_uid, uid)
         state = _state(api, container.id)
-        runs = bool(state["Running"]) and not state["Paused"]
-        hooks = run_before_snapshot(api, container.id, given_up) if runs else ()
+        hooks = run_before_snapshot(api, container.id, given_up) if _writes(state, container) else ()
         with _still(api, container) as holds_still:
             note = self._archives.pack(api, session_uid, container, archive, given_up, excluded=excluded)
             fault_point("take.written")
@@ -265,8 +264,7 @@ class SnapshotArchives:
 @contextmanager
 def _still(api: Api, container: Container) -> Iterator[Callable[[], bool]]:
     """Pauses a running container for the block; what is yielded tells whether it wrote nothing since the beginning."""
-    state = _state(api, container.id)
-    pauses = bool(state["Running"]) and not state["Paused"]
+    pauses = _writes(_state(api, container.id), container)
     if pauses:
         api.pause(container.id)
     fault_point("take.paused")
@@ -285,6 +283,11 @@ def _state(api: Api, container_id: str) -> Answer:
     except docker.errors.NotFound:
         raise ContainerNotFound(f"container {container_id[:12]} was removed while its snapshot was taken") from None
     return state
+
+
+def _writes(state: Answer, container: Container) -> bool:
+    """Whether processes may write to its files."""
+    return bool(state["Running"]) and not state["Paused"] and not container.held
 
 
 def _moment(state: Answer) -> tuple[object, ...]:

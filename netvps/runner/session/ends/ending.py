@@ -1,8 +1,8 @@
 """Ends the processes of a session, so that its files are never only in what `docker container prune` takes.
 
-A stop has the agent hold the container: its processes end, and PID 1 stays, alone, until the files are copied. What
-ignores SIGTERM is killed after the grace period. Agents of earlier versions cannot hold, and all end at once where no
-copy can be made, or where the session is to run again.
+The agent holds the container: its processes end, and PID 1 stays, alone, until the files are copied. What ignores
+SIGTERM is killed after the grace period. Agents of earlier versions cannot hold, and all end at once where no copy can
+be made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from netvps.domain.session.container import Container, Status
-from netvps.domain.session.session import Assignment, DesiredState, SessionState
+from netvps.domain.session.session import Assignment, SessionState
 from netvps.runner.ports import Engine
 from netvps.runner.session.reporter import Reporter
 
@@ -74,11 +74,6 @@ class Ending:
             self._holds, self._until = True, now + grace
         else:
             self._reporter.report(assignment, SessionState.STOPPING, message=f"its processes have {grace:g} s to end")
-            self._holds, self._until = _can_hold(assignment, container), now + grace
+            self._holds, self._until = container.holdable and bool(container.files), now + grace
             await self._engine.signal(container, HOLD if self._holds else "TERM")
         self._run, self._forced, self._look = container.run, False, _FIRST_LOOK
-
-
-def _can_hold(assignment: Assignment, container: Container) -> bool:
-    stops = assignment.desired is DesiredState.STOPPED and assignment.restore is None
-    return stops and container.holdable and bool(container.files)

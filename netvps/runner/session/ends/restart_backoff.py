@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netvps.domain.session.container import Container, Status
 from netvps.domain.session.exits import is_steady, last_exit, restart_delay
+from netvps.domain.session.lifecycle import STOPPED_CAUSE
 from netvps.domain.session.session import LastExit
 
 # An OOM kill this long before the container's end hit another process in it, and was survived.
@@ -51,10 +52,12 @@ class RestartBackoff:
         elif container.status is Status.EXITED and container.run != self._ended:
             self._see_ended(container, asked=asked, now=now)
 
-    def started(self, container: Container) -> None:
-        """Records that the runner starts it, so that an immediate exit counts, too."""
+    def started(self, container: Container, now: datetime) -> None:
+        """Records that it was started, so that an immediate exit counts, too. One that was held ended then."""
         self._ran = (container.id, None)
         self._not_before = None
+        if container.held:
+            self.last = LastExit(exit_code=0, cause=STOPPED_CAUSE, end_time=now)
 
     def wait(self, now: datetime) -> float:
         """Returns the seconds until it may start; 0 if now, or if the clock was set back."""

@@ -13,7 +13,7 @@ import structlog
 
 from netvps.domain.session.container import Container
 from netvps.domain.session.exits import is_steady, why_stays_down
-from netvps.domain.session.kept import Started
+from netvps.domain.session.kept import Started, keeps
 from netvps.domain.session.session import Assignment
 from netvps.domain.session.spec import RestartPolicy
 from netvps.files import remove_parts, write_file
@@ -57,7 +57,7 @@ class Starts:
         record = (
             self._read(assignment.session_uid) if assignment.spec.restart_policy is not RestartPolicy.ALWAYS else None
         )
-        if record is None or record.generation != assignment.generation or record.run == container.run:
+        if record is None or record.generation != assignment.generation or keeps(record.run, container.run):
             return None
         return 1 if is_steady(container) else record.failures + 1
 

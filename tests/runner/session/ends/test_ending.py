@@ -19,7 +19,7 @@ from netvps.domain.runner.docker_names import LABEL_SESSION, container_name
 from netvps.domain.session.container import Container, Status
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
 from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
-from netvps.domain.snapshot.snapshot import Restore
+from netvps.domain.snapshot.snapshot import Restore, RestoreState, SnapshotOrder
 from netvps.runner.session.ends.ending import HOLD, Ending
 from netvps.runner.session.reporter import Reporter
 from tests.runner.lab import Lab
@@ -49,12 +49,12 @@ class Terminated:
         self.reports: list[SessionReport] = []
         self.ending = Ending(self.engine, Reporter(self.reports.append))  # type: ignore[arg-type]
 
-    async def once(self, container: Container, wanted: Assignment = WANTED) -> float:
-        return await self.ending.terminate(wanted, container)
+    async def once(self, container: Container) -> float:
+        return await self.ending.terminate(WANTED, container)
 
-    async def after_grace(self, container: Container, wanted: Assignment = WANTED) -> float:
+    async def after_grace(self, container: Container) -> float:
         await asyncio.sleep(0.06)
-        return await self.ending.terminate(wanted, container)
+        return await self.ending.terminate(WANTED, container)
 
 
 async def test_a_stop_holds_the_container_and_looks_soon_whether_its_processes_ended() -> None:
@@ -98,19 +98,16 @@ async def test_a_runner_that_finds_a_container_ending_does_not_cut_its_grace_sho
 
 
 @pytest.mark.parametrize(
-    ("container", "wanted"),
+    "container",
     [
-        (replace(RUNS, holdable=False), WANTED),
-        (replace(RUNS, files=""), WANTED),  # no copy can be made, so nothing is gained
-        (RUNS, replace(WANTED, restore=Restore("r", "s", "p", datetime.now(UTC)))),
+        replace(RUNS, holdable=False),
+        replace(RUNS, files=""),  # no copy can be made, so nothing is gained
     ],
 )
-async def test_a_container_that_need_not_be_held_ends_as_it_always_did(
-    container: Container, wanted: Assignment
-) -> None:
+async def test_a_container_that_cannot_be_held_ends_as_it_always_did(container: Container) -> None:
     ends = Terminated()
-    assert await ends.once(container, wanted) > 0.04  # the engine tells of its end
-    await ends.after_grace(container, wanted)
+    assert await ends.once(container) > 0.04  # the engine tells of its end
+    await ends.after_grace(container)
     assert ends.engine.sent == ["TERM", "KILL"]
 
 
@@ -203,43 +200,105 @@ async def test_a_start_while_the_container_is_held_starts_it_at_once(lab: Lab, r
     assert not [report for report in lab.link.reports if "exited by itself" in report.message]
 
 
-POINTS = (
+STOP = (
     "step.terminate.after", "step.copy.before", "copy.written", "step.copy.after",
     "step.commit.before", "commit.made", "commit.verified", "step.record.before",
     "step.rest.before",
 )  # fmt: skip
 
 
+RESTORE = (
+    "step.terminate.after", "take.written", "step.take.after",
+    "revert.made", "revert.unpacked", "step.revert.after", "step.start.before",
+)  # fmt: skip
+
+
+class Prunes:
+    """Prunes what is of a session at one fault point after another."""
+
+    def __init__(self, lab: Lab, assignment: Assignment) -> None:
+        self._lab, self._assignment = lab, assignment
+        self._armed = ""
+        self._pruned = threading.Event()
+        self.taken: dict[str, bool] = {}
+        """Whether the container was taken at a point."""
+
+    def arm(self, point: str) -> None:
+        self._pruned.clear()
+        self._armed = point
+
+    def strike(self, _folder: Path, point: str) -> None:
+        if point == self._armed:
+            self._armed = ""
+            self.taken[point] = prune(self._lab, self._assignment)
+            self._pruned.set()
+
+    async def done(self) -> bool:
+        return await asyncio.to_thread(self._pruned.wait, 30)
+
+
+@pytest.fixture
+def points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Prunes], None]:
+    """Has fault points strike."""
+
+    def use(prunes: Prunes) -> None:
+        monkeypatch.setattr(faults, "_FOLDER", tmp_path)
+        monkeypatch.setattr(faults, "_strike", prunes.strike)
+
+    return use
+
+
 @pytest.mark.docker
-async def test_a_prune_at_any_point_of_a_stop_loses_nothing(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_prune_at_any_point_of_a_stop_loses_nothing(lab: Lab, points: Callable[[Prunes], None]) -> None:
     """The container is taken at many of these points, and every start brings back every file of all runs before."""
-    armed, taken, pruned = "", dict[str, bool](), threading.Event()
-
-    def strike(_folder: Path, point: str) -> None:
-        nonlocal armed
-        if point == armed:
-            armed = ""
-            taken[point] = prune(lab, assignment)
-            pruned.set()
-
-    monkeypatch.setattr(faults, "_FOLDER", tmp_path)
-    monkeypatch.setattr(faults, "_strike", strike)
     async with lab.runner():
         assignment = await started(lab)
-        for number, point in enumerate(POINTS):
-            armed = point
+        points(prunes := Prunes(lab, assignment))
+        for number, point in enumerate(STOP):
+            prunes.arm(point)
             stop = lab.next(assignment, STOPPED)
-            assert await asyncio.to_thread(pruned.wait, 30), point
-            pruned.clear()
+            assert await prunes.done(), point
             await lab.link.until(partial(_settled, lab, stop))
             await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
             files = (await lab.run_in(assignment, "ls", "/root")).split()
-            assert files == sorted(["file", *(f"after-{one}" for one in POINTS[:number])]), point
+            assert files == sorted(["file", *(f"after-{one}" for one in STOP[:number])]), point
             await lab.run_in(assignment, "touch", f"/root/after-{point}")
-    assert [point for point, gone in taken.items() if gone] != []
-    assert not any(taken[point] for point in POINTS[:3]), taken
+    assert [point for point, gone in prunes.taken.items() if gone] != []
+    assert not any(prunes.taken[point] for point in STOP[:3]), prunes.taken
+
+
+@pytest.mark.docker
+async def test_a_prune_at_any_point_of_a_restore_in_place_loses_nothing(
+    lab: Lab, points: Callable[[Prunes], None]
+) -> None:
+    """Each time, it has the files of the snapshot, or those that it had before; the others are a snapshot, too."""
+    async with lab.runner():
+        assignment = await started(lab)
+        points(prunes := Prunes(lab, assignment))
+        lab.link.assign(ordered := replace(assignment, snapshot_orders=(SnapshotOrder(uid := f"{0:013}"),)))
+        await lab.link.until(lambda: any(one.uid == uid for one in lab.link.reports[-1].snapshots))
+        for number, point in enumerate(RESTORE, start=1):
+            await lab.run_in(assignment, "touch", f"/root/before-{point}")
+            now = (await lab.run_in(assignment, "ls", "/root")).split()
+            prunes.arm(point)
+            restore = Restore(f"r{number:012}", uid, f"{number:013}", datetime.now(UTC))
+            orders = (SnapshotOrder(uid), SnapshotOrder(restore.previous))
+            lab.link.assign(replace(ordered, restore=restore, snapshot_orders=orders, generation=1 + number))
+            assert await prunes.done(), point
+            await lab.link.until(partial(_restored, lab, restore))
+            files = (await lab.run_in(assignment, "ls", "/root")).split()
+            report = lab.link.reports[-1]
+            done = report.restore and report.restore.state is RestoreState.DONE
+            assert files == (["file"] if done else now), point
+            assert any(one.uid == restore.previous for one in report.snapshots), point
+    assert [point for point, gone in prunes.taken.items() if gone] != []
+    assert not any(prunes.taken[point] for point in RESTORE[:3]), prunes.taken
+
+
+def _restored(lab: Lab, restore: Restore) -> bool:
+    report = lab.link.reports[-1]
+    result = report.restore
+    return report.state is SessionState.RUNNING and result is not None and result.uid == restore.uid
 
 
 def _settled(lab: Lab, stop: Assignment) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from netvps.adapters.docker.client import Answer, Api
 from netvps.domain.session.container import Container, Status
-from netvps.domain.session.session import DesiredState, SessionState
+from netvps.domain.session.session import DesiredState, LastExit, SessionState
 from netvps.domain.session.spec import Network, SessionSpec
 from netvps.runner.session.ends.restart_backoff import RestartBackoff, boot_time
 from tests.runner.lab import Lab
@@ -47,7 +47,7 @@ def test_what_ran_when_the_machine_went_down_ended_with_it() -> None:
 
 def test_one_that_was_held_ended_as_asked_whatever_is_desired_by_now() -> None:
     exits = RestartBackoff()
-    exits.started(RUNS)
+    exits.started(RUNS, after(0))
     exits.observe(replace(RUNS, ending=True, held=True), asked=True, now=after(1))
     exits.observe(ended(2), asked=False, now=after(2))
     assert exits.last is not None
@@ -55,11 +55,19 @@ def test_one_that_was_held_ended_as_asked_whatever_is_desired_by_now() -> None:
     assert exits.wait(after(2)) == 0
 
 
+def test_one_that_was_held_when_it_is_started_ended_as_asked() -> None:
+    exits = RestartBackoff()
+    exits.observe(held := replace(RUNS, ending=True, held=True), asked=True, now=after(1))
+    exits.started(held, after(2))
+    exits.observe(replace(RUNS, started=after(2)), asked=False, now=after(3))
+    assert exits.last == LastExit(exit_code=0, cause="stopped", end_time=after(2))
+
+
 def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:
     exits = RestartBackoff()
     waits = []
     for number in range(1, 9):
-        exits.started(RUNS)
+        exits.started(RUNS, after(0))
         exits.observe(ended(number), asked=False, now=after(number))
         waits.append(exits.wait(after(number)))
     assert 1 <= waits[0] <= 2
@@ -71,7 +79,7 @@ def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:
 
 def test_a_clock_that_is_set_back_makes_no_one_wait_for_it() -> None:
     exits = RestartBackoff()
-    exits.started(RUNS)
+    exits.started(RUNS, after(0))
     exits.observe(ended(5), asked=False, now=after(5))
     assert exits.wait(after(5)) > 0
     assert exits.wait(after(-3600)) == 0

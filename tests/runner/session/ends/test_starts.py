@@ -51,6 +51,13 @@ def test_what_ended_after_its_start_stays_down_also_for_the_next_runner(tmp_path
     assert starts.why_down(assignment(NEVER, 2), ended(2)) == ""
 
 
+def test_one_that_was_held_at_its_start_has_not_ended_by_itself_since(tmp_path: Path) -> None:
+    starts, run = Starts(tmp_path), ended(1)
+    starts.starting(assignment(NEVER), replace(run, status=Status.RUNNING, ended=None, ending=True, held=True))
+    assert starts.why_down(assignment(NEVER), run) == ""  # the runner was killed in between
+    assert starts.why_down(assignment(NEVER), ended(2)) != ""
+
+
 def test_failures_in_a_row_are_counted_until_the_limit(tmp_path: Path) -> None:
     starts, last, downs = Starts(tmp_path), NEW, []
     for number in range(1, 5):
