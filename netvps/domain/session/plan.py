@@ -4,7 +4,7 @@
                      exited, of other GPUs, disk limit: copy → restore → start
                      running: (resize →) rest               exited, and not to be restarted: ended
                      no container: restore (from the runner's copy), or create (from the snapshot)
-                     held: start, which ends it first    not startable as it is: (copy →) terminate
+                     held: start, which ends it first    where that does not do: (copy →) terminate
     desired PAUSED   pause → rest                           exited or gone: ended
     desired STOPPED  (unpause →) terminate → (copy → commit → record → prune →) rest; the container is kept
                      one that its agent holds: terminate (PID 1 stays) → copy → terminate → (commit → …) rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from netvps.domain.session.container import Container
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
 from tests.runner.lab import Lab
+from tests.support.images import busybox_archive
 
 pytestmark = pytest.mark.docker
 
@@ -225,3 +227,33 @@ async def test_a_kept_container_that_was_renamed_by_hand_is_replaced_with_its_fi
             assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
         finally:
             await asyncio.to_thread(lambda: lab.api.remove_container(other, force=True))
+
+
+async def test_a_kept_container_whose_image_was_removed_starts_and_stops_with_its_files(lab: Lab) -> None:
+    """By force (docker rmi -f): Docker keeps images of containers otherwise. The image is beside the copy, too."""
+    image = f"netvps-test-{secrets.token_hex(4)}:1"
+    name, _, tag = image.partition(":")
+    await asyncio.to_thread(lambda: lab.api.import_image_from_data(busybox_archive(), repository=name, tag=tag))
+    image_id = await asyncio.to_thread(lambda: lab.api.inspect_image(image)["Id"])
+    assignment = lab.session(SessionSpec(image=image, network=Network.NONE, stop_grace=2.0))
+
+    def remove_images() -> None:
+        taken = lab.link.wanted[assignment.session_uid].snapshot
+        assert taken is not None
+        for one in (taken.image, image_id):
+            lab.api.remove_image(one, force=True)
+
+    try:
+        async with lab.runner():
+            await stopped_with_file(lab, assignment)
+            for file in ("second", "third"):
+                await asyncio.to_thread(remove_images)
+                await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+                await lab.run_in(assignment, "touch", f"/root/{file}")
+                await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED)
+            await asyncio.to_thread(lambda: lab.api.remove_container(container_name(assignment.session_uid)))
+            await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+            assert await lab.run_in(assignment, "ls", "/root") == "file\nsecond\nthird\n"
+    finally:
+        await lab.sweep()
+        await asyncio.to_thread(lambda: lab.api.remove_image(image_id, force=True))

@@ -128,7 +128,7 @@ class Archives:
         archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         size = sum(survey(folder).blocks for folder in folders.values())
         self.need(size)
-        registry = (api.inspect_image(container.image).get("RepoDigests") or [""])[0]
+        registry = (self._below(api, container.image).get("RepoDigests") or [""])[0]
         begins: dict[str, int] = {}
         sha256 = self.store(_joined(folders, begins, excluded), archive, given_up)
         del begins[""]
@@ -198,13 +198,7 @@ class Archives:
             return None
         if note.registry:
             return note.registry
-        try:
-            with self.image_file(note.image).open("rb") as archive:
-                list(api.load_image(archive))
-        except FileNotFoundError:
-            raise ImageNotFound(
-                f"image {note.image} is neither in Docker nor in {self.folder}; load it again (docker load)"
-            ) from None
+        self._load(api, note.image)
         return None
 
     def with_digest(self, sha256: str) -> list[Path]:
@@ -255,6 +249,24 @@ class Archives:
                 settled = time.time() - archive.stat().st_mtime > _SETTLED_SECONDS
                 if settled and f"sha256:{archive.name.removesuffix('.tar')}" not in used:
                     archive.unlink()
+
+    def _below(self, api: Api, image_id: str) -> Answer:
+        """Inspects the image of a container; first loads it, if it was removed by force and is saved here."""
+        try:
+            found: Answer = api.inspect_image(image_id)
+        except docker.errors.ImageNotFound:
+            self._load(api, image_id)
+            found = api.inspect_image(image_id)
+        return found
+
+    def _load(self, api: Api, image_id: str) -> None:
+        try:
+            with self.image_file(image_id).open("rb") as archive:
+                list(api.load_image(archive))
+        except FileNotFoundError:
+            raise ImageNotFound(
+                f"image {image_id} is neither in Docker nor in {self.folder}; load it again (docker load)"
+            ) from None
 
     def image_file(self, image_id: str) -> Path:
         """The archive of an image."""
