@@ -85,10 +85,12 @@ COMMANDS: Final = {
     "restore": Entry("netvps.cli.machine.programs:restore", "put a backup in their place", _MACHINES),
     "env": Entry("netvps.cli.env.env:env", "environments, the images of sessions (ls, pull, default, …)", _MACHINES),
     "registry": Entry("netvps.cli.env.registry:registry", "logins with which runners pull images", _MACHINES),
+    "init": Entry("netvps.cli.install.init:init", "write a folder from which Docker Compose runs netvps", _MACHINES),
     "config": Entry(
         "netvps.cli.install.config:config", "settings of the programs, and where they come from", _MACHINES
     ),
     "service": Entry("netvps.cli.install.services:service", "units of systemd (render, install, uninstall)", _MACHINES),
+    "uninstall": Entry("netvps.cli.machine.programs:uninstall", "remove what netvps made on this machine", _MACHINES),
     "doctor": Entry("netvps.cli.doctor.doctor:doctor", "check this machine and say what to do", _MACHINES),
     "help": Entry("netvps.cli.help.help:show_help", "print the help of a command, or the exit codes", _MISC),
     "completion": Entry("netvps.cli.help.completion:completion", "print a completion script for your shell", _MISC),

@@ -8,9 +8,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 import hatch_build
 from hatch_build import ARCHITECTURES, AgentBuildHook, _digest, _needed, _version
+from netvps.cli.install.init import TEMPLATES
 from netvps.process.agent_program import agent_program
 
 ROOT = Path(__file__).parents[2]
@@ -74,3 +76,12 @@ def test_what_is_pinned_in_the_project_is_what_is_locked() -> None:
     locked = (ROOT / "requirements.lock").read_text()
     (asyncssh,) = [line for line in project["project"]["dependencies"] if line.startswith("asyncssh")]
     assert f"\n{asyncssh} " in locked
+
+
+def test_the_compose_files_are_packed_and_the_folder_of_the_source_is_the_same() -> None:
+    packed = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    files = list((ROOT / "deploy/compose").iterdir())
+    assert files
+    for file in files:
+        assert f"netvps/cli/install/compose/{file.name}" in packed
+        assert file.resolve().parent == TEMPLATES

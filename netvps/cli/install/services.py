@@ -95,10 +95,14 @@ def uninstall(shape: str) -> None:
         note(f"nothing to uninstall: there is no {file}")
         return
     _require_systemd()
-    everything.systemctl("disable", "--now", file.name)
-    file.unlink()
-    everything.systemctl("daemon-reload")
+    everything.remove(file)
     note(f"removed {file}; data stays in /var/lib/netvps")
+
+
+def unit_files() -> list[Path]:
+    """The units of netvps that this account may have installed."""
+    own = [everything.unit_file()]
+    return own + [_file(shape) for shape in SHAPES if shape != ALL] if os.geteuid() == 0 else own
 
 
 def _unit(shape: str, config: Path | None, given: tuple[str, ...]) -> str:

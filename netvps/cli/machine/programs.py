@@ -145,6 +145,29 @@ purge: Final = ProgramCommand(
     """,
 )
 
+uninstall: Final = ProgramCommand(
+    "uninstall",
+    module="uninstall",
+    params=[
+        click.Option(["--dry-run"], is_flag=True, help="Only list what would be removed."),
+        click.Option(
+            ["--sessions"], is_flag=True, help="Also containers, volumes and snapshots of sessions: all files."
+        ),
+        click.Option(["--state"], is_flag=True, help="Also the state folder: database, CA, keys, copies of snapshots."),
+        _folder("--state-dir", "The state folder (NETVPS_STATE_DIR)."),
+        _folder("--runtime-dir", "The folder for sockets (NETVPS_RUNTIME_DIR)."),
+        _docker_host(),
+        _config("The runner's"),
+    ],
+    summary="""Remove what netvps made on this machine, and print it.
+
+    That is units of systemd, what `netvps up` started, networks of sessions, the overlay with its packet filter, and
+    environments. It refuses while there are sessions, unless --sessions is given. Programs and packages stay.
+
+    Example: netvps uninstall --dry-run
+    """,
+)
+
 
 def _sweep(arguments: Sequence[str]) -> None:
     chosen = click.get_current_context().find_root().obj

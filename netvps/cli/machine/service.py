@@ -80,12 +80,17 @@ def uninstall() -> None:
     if not file.exists():
         note(f"nothing to uninstall: there is no {file}")
         return
+    remove(file)
+    note(f"removed {file}: netvps starts at boot no more")
+
+
+def remove(file: Path) -> None:
+    """Ends the service of a unit, and removes the unit."""
     if RUNNING.exists():
-        systemctl("disable", "--now", systemd_unit.NAME)
+        systemctl("disable", "--now", file.name)
     file.unlink()
     if RUNNING.exists():
         systemctl("daemon-reload")
-    note(f"removed {file}: netvps starts at boot no more")
 
 
 def _is_system() -> bool:

@@ -1,4 +1,4 @@
-"""The compose files, as shipped, with images that are built from deploy/Dockerfile without a registry."""
+"""The folders of `netvps init`, with images that are built from deploy/Dockerfile without a registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from tests.support.images import import_image
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.netns]
 
-COMPOSE = Path(__file__).parents[3] / "deploy/compose"
 TARGETS = ("netvps-server", "netvps-runner", "netvps")
 _SOURCES = (
     *("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "requirements.lock", "requirements-go.lock"),
@@ -74,18 +73,20 @@ def _build(context: Path, target: str, image: str, base: str) -> None:
 
 @dataclass(frozen=True)
 class Shape:
-    """A compose file that runs, and the person who uses it."""
+    """A folder of `netvps init` that runs, and the person who uses it."""
 
-    file: Path
+    folder: Path
     person: Account
     project: str
     server: str
     """The service that has the API's socket."""
 
     def compose(self, *words: str, check: bool = True) -> str:
-        """Runs docker-compose."""
-        command = ["docker-compose", "-f", str(self.file), "-p", self.project, *words]
-        return self.person.run(*command, check=check, timeout=240).stdout.decode()
+        """Runs docker-compose, whose settings are those of the folder alone."""
+        command = ["docker-compose", "--project-directory", str(self.folder), "-f", f"{self.folder}/compose.yml"]
+        command += ["--env-file", f"{self.folder}/.env", "-p", self.project, *words]
+        operator = Account(self.person.home, {})
+        return operator.run(*command, check=check, timeout=240).stdout.decode()
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """What Docker knows of each service's container."""
@@ -106,7 +107,7 @@ class Shape:
         return self.person.run("ssh", *options, f"{user}@127.0.0.1", *command, stdin=subprocess.DEVNULL).stdout.decode()
 
 
-@pytest.fixture(params=[("all-in-one.yml", "netvps"), ("server-runners.yml", "server")], ids=lambda param: param[0])
+@pytest.fixture(params=[("all-in-one", "netvps"), ("server-runners", "server")], ids=lambda param: param[0])
 def shape(request: pytest.FixtureRequest, images: dict[str, str]) -> Iterator[Shape]:
     """A shape that runs, in folders and on ports of its own."""
     name, server = request.param
@@ -118,7 +119,9 @@ def shape(request: pytest.FixtureRequest, images: dict[str, str]) -> Iterator[Sh
         folders = {"NETVPS_STATE": f"{place}/s", "NETVPS_RUN": f"{place}/r"}
         (place / "home").mkdir()
         person = Account(place / "home", ports | used | folders)
-        made = Shape(COMPOSE / name, person, unique("nvc"), server)
+        made = Shape(place / "netvps", person, unique("nvc"), server)
+        started = person.run(*NETVPS, "init", "--shape", name, str(made.folder)).stdout.decode()
+        assert started == f"cd {made.folder} && docker-compose up -d\n"
         try:
             made.compose("up", "-d")
             yield made
