@@ -32,6 +32,22 @@ need() {
     -o Dpkg::Options::=--force-confold "${missing[@]}" >/dev/null
 }
 
+# need_binary PROGRAM=PACKAGE…: the program alone, of packages that would start a service as well.
+need_binary() {
+  local pair folder
+  for pair in "$@"; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null && continue
+    command -v apt-get >/dev/null || fail "please install: ${pair#*=} (this machine has no apt-get)"
+    say "installing ${pair%%=*}"
+    folder=$(mktemp -d)
+    as_root apt-get update -q >/dev/null
+    (cd "$folder" && apt-get download -q "${pair#*=}" >/dev/null 2>&1 && dpkg-deb -x ./*.deb files) \
+      || fail "cannot get the package ${pair#*=}"
+    as_root install -m 755 "$folder/files/usr/bin/${pair%%=*}" /usr/local/bin/
+    rm -rf "$folder"
+  done
+}
+
 # need_postgres: its programs; the tests start servers of their own, so Debian shall not start one.
 need_postgres() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return
