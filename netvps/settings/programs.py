@@ -14,6 +14,7 @@ The file has the keys `state_dir` and `runtime_dir`, and a table per program:
 from __future__ import annotations
 
 import ipaddress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -36,6 +37,8 @@ from netvps.settings.values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic_settings import PydanticBaseSettingsSource
 
 # RFC 1918, and RFC 6598 (carrier-grade NAT).
@@ -204,6 +207,12 @@ class ServerSettings(Settings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.paths.state / 'netvps.db'}"
+
+    @property
+    def database_again(self) -> Callable[[], str] | None:
+        """Reads the URL of the database from its file again; None if it is not in a file. Raises ValueError."""
+        file = self.database_url_file
+        return None if file is None else partial(read_secret, file, "database_url_file")
 
 
 class RunnerSettings(Settings):

@@ -13,7 +13,7 @@ from netvps.adapters.store.store import SqlStore
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_store(url: str, clock: Clock) -> AsyncIterator[SqlStore]:
+async def open_store(url: str, clock: Clock, read_again: Callable[[], str] | None = None) -> AsyncIterator[SqlStore]:
     """Opens the store at "sqlite:///PATH" (created if missing: file 0600, directory 0700) or "postgresql://…".
 
-    Migrates it to the current schema. Raises ConfigError if URL, path or database are unusable for this program,
+    `read_again` returns the present URL: new connections use its password. Migrates the database to the current schema.
+    Raises ConfigError if URL, path or database are unusable for this program,
     Unavailable if the database is locked or unreachable, Exhausted if the disk is full, DataLoss if it is damaged.
     """
-    dialect = dialect_of(url)
+    dialect = dialect_of(url, read_again)
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(dialect.prepare)
         writer = dialect.writer()

@@ -63,7 +63,7 @@ It prints each setting with its value and what sets it, and checks all of them. 
 A secret has no flag, because every account of a machine can read the arguments of a process. Give it in a file of its
 own (`…_file`), as a variable, or in the configuration file: one of them. A newline at the end of the file does not
 count; an empty file is an error; a file that every account can read is a warning in the log. It is read when the
-program starts.
+program starts; the password of PostgreSQL also [for each new connection](postgresql.md#change-the-password).
 
 A service of systemd gets its secrets as credentials, which bear the name of the setting; nothing else has to be set:
 

@@ -130,7 +130,7 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
     """
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(HttpGateway(host=settings.listen, port=settings.http_port))
-        store = await enter_store(stack, settings.database, http, give_up)
+        store = await enter_store(stack, settings, http, give_up)
         cluster_id = await store.cluster_id()
         async with store.read() as reader:
             joined = await reader.page(Runner, "", 1)

@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from netvps.gateway.http.monitoring import HttpGateway
     from netvps.programs.wiring.gateway_process import GatewayProcess
     from netvps.services.access.accounts import Access
+    from netvps.settings import ServerSettings
 
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds before each further attempt to open the database; the last one repeats."""
 log = structlog.get_logger()
 
 
-async def enter_store(stack: AsyncExitStack, url: str, http: HttpGateway, give_up: asyncio.Event | None) -> SqlStore:
+async def enter_store(
+    stack: AsyncExitStack, settings: ServerSettings, http: HttpGateway, give_up: asyncio.Event | None
+) -> SqlStore:
     """Opens the store, and waits for a database that is unavailable until `give_up` is set.
 
     Without that event it does not wait. Raises what open_store raises.
@@ -39,7 +42,7 @@ async def enter_store(stack: AsyncExitStack, url: str, http: HttpGateway, give_u
     attempt = 0
     while True:
         try:
-            return await stack.enter_async_context(open_store(url, clock.now))
+            return await stack.enter_async_context(open_store(settings.database, clock.now, settings.database_again))
         except Unavailable as error:
             if give_up is None or give_up.is_set():
                 raise

@@ -7,16 +7,21 @@ snapshot.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
 from asyncpg.exceptions import TargetServerAttributeNotMatched
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, make_url, select
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from netvps.adapters.store.dialects.dialect import PATIENCE, READERS
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import URL, ExceptionContext
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -27,12 +32,17 @@ _AWAY = {"08", "40", "53", "55", "57"}
 _STANDBY = "25006"  # "read_only_sql_transaction": this server was the primary until a failover
 _REFUSED = {"25", "28", "3D", "3F", "42501"}
 
+log = structlog.get_logger()
+
 
 class Postgresql:
     """A database of a PostgreSQL server."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, read_again: Callable[[], str] | None = None) -> None:
+        """`read_again` returns the present URL, whose password new connections use. It may raise ValueError."""
         self._url = url.set(drivername="postgresql+asyncpg")
+        self._read_again = read_again
+        self._password = url.password
 
     @property
     def place(self) -> str:
@@ -54,6 +64,19 @@ class Postgresql:
     def writer(self) -> AsyncEngine:
         """Creates one connection: this process' writers take turns anyway."""
         return self._engine(1, "READ COMMITTED", read_only=False)
+
+    async def password(self) -> str | None:
+        """Returns the password for a new connection: that of the present URL, else the last one that was read."""
+        try:
+            present = await asyncio.to_thread(self._read_again) if self._read_again else ""
+        except ValueError as error:
+            log.warning("the database URL cannot be read again; the last password is used", error=str(error))
+            return self._password
+        try:
+            self._password = make_url(present).password or self._password
+        except (ArgumentError, ValueError):  # whose text may contain the password
+            log.warning("the database URL is not a URL any more; the last password is used")
+        return self._password
 
     async def lock_schema(self, connection: AsyncConnection) -> None:
         """Takes an advisory lock, released at the transaction's end."""
@@ -83,6 +106,7 @@ class Postgresql:
             "default_transaction_read_only": "on" if read_only else "off",
             "timezone": "UTC",
         }
+        arguments = {"password": self.password} if self._read_again and self._password else {}
         engine = create_async_engine(
             self._url,
             pool_size=size,
@@ -95,6 +119,7 @@ class Postgresql:
                 "command_timeout": 3 * PATIENCE,
                 "server_settings": settings,
                 "target_session_attrs": "primary",  # of several hosts in the URL, the one that accepts writes
+                **arguments,
             },
         )
         event.listen(engine.sync_engine, "handle_error", _leave_standby)

@@ -13,11 +13,16 @@ from netvps.adapters.store.dialects.sqlite import Sqlite
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netvps.adapters.store.dialects.dialect import Dialect
 
 
-def dialect_of(url: str) -> Dialect:
-    """Returns the dialect of "sqlite:///PATH" or "postgresql://…". Raises ConfigError."""
+def dialect_of(url: str, read_again: Callable[[], str] | None = None) -> Dialect:
+    """Returns the dialect of "sqlite:///PATH" or "postgresql://…". Raises ConfigError.
+
+    `read_again` returns the present URL, for a password that changes while the program runs.
+    """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -26,7 +31,7 @@ def dialect_of(url: str) -> Dialect:
         case "sqlite":
             return _sqlite(parsed)
         case "postgresql":
-            return _postgresql(parsed)
+            return _postgresql(parsed, read_again)
         case other:
             raise _unknown(f"netvps does not support {other!r}")
 
@@ -39,7 +44,7 @@ def _sqlite(url: URL) -> Dialect:
     return Sqlite(url.database)
 
 
-def _postgresql(url: URL) -> Dialect:
+def _postgresql(url: URL, read_again: Callable[[], str] | None) -> Dialect:
     if find_spec("asyncpg") is None:  # an optional extra of the package
         raise ConfigError(
             "the database URL names PostgreSQL, whose driver is not installed;"
@@ -47,7 +52,7 @@ def _postgresql(url: URL) -> Dialect:
         )
     from netvps.adapters.store.dialects.postgresql import Postgresql
 
-    return Postgresql(url)
+    return Postgresql(url, read_again)
 
 
 def _unknown(why: str) -> ConfigError:

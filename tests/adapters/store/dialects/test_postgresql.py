@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from netvps.adapters.store import open_store
 from netvps.adapters.store.dialects import postgresql
@@ -28,6 +29,7 @@ from netvps.services.runners.runners import Runners
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.settings.secret_files import read_secret
 from netvps.tasks import Tasks
 from tests.fakes.ca import FakeCa
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from netvps.adapters.store import SqlStore
+    from tests.support.postgres import Cluster
 
 ALICE = Caller("alice", Role.USER)
 
@@ -295,3 +298,54 @@ async def test_a_standby_is_no_database_to_work_on_until_it_is_the_primary(
 async def add_alice(store: SqlStore) -> None:
     async with store.write("test") as tx:
         await tx.put(User("alice", Role.USER, real_clock.now()))
+
+
+@pytest.mark.postgres
+async def test_a_password_changes_without_a_restart(cluster: Cluster, tmp_path: Path) -> None:
+    """New connections use that of the file, or the last good one while the file is damaged."""
+    database = make_url(cluster.create_database())
+    rules = cluster.folder / "data/pg_hba.conf"
+    before = rules.read_text()
+    file = tmp_path / "url"
+
+    async def admin(*statements: str) -> None:
+        engine = create_async_engine(database.set(drivername="postgresql+asyncpg"))
+        async with engine.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+        await engine.dispose()
+
+    def write(password: str) -> None:
+        url = database.set(username="rotated", password=password)
+        file.write_text(url.render_as_string(hide_password=False))
+
+    async def connects() -> bool:
+        engine = dialect.reader()
+        try:
+            async with engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except DBAPIError as error:
+            assert isinstance(dialect.explain(error), ConfigError)
+            return False
+        finally:
+            await engine.dispose()
+        return True
+
+    write("one")
+    dialect = dialect_of(file.read_text(), lambda: read_secret(file, "database_url_file"))
+    await admin("CREATE ROLE rotated LOGIN PASSWORD 'one'")
+    try:
+        rules.write_text(f"local all rotated scram-sha-256\n{before}")
+        await admin("SELECT pg_reload_conf()")
+        while not await connects():
+            await asyncio.sleep(0.02)
+        await admin("ALTER ROLE rotated PASSWORD 'two'")
+        assert not await connects()
+        write("two")
+        assert await connects()
+        for damaged in ("", "two"):
+            file.write_text(damaged)
+            assert await connects()
+    finally:
+        rules.write_text(before)
+        await admin("SELECT pg_reload_conf()", "DROP ROLE rotated")
