@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 START_SECONDS: Final = 60.0
 _LONGEST_START: Final = 960.0
 # Tests that inject faults kill the child many times in a row.
-_PAUSES: Final = (0.1,) if ENABLED else (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds before each restart; the last one repeats."""
+_PAUSES: Final = (0.1,) if ENABLED else (0.1, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds before each restart; the last one repeats. The first is short: logins and sessions wait for it."""
 _LONG_RUN: Final = 60.0  # seconds after which a run counts as healthy, and the backoff is reset
 _LAST_WORDS: Final = 1.0  # seconds for dumping its stacks to the log
 _ERRORS: Final[dict[int, type[NetvpsError]]] = {
@@ -68,11 +68,10 @@ class Child:
         watchdog: Watchdog | None = None,
         *,
         pass_fds: Sequence[int] = (),
-        pauses: Sequence[float] = _PAUSES,
     ) -> None:
         """`name` is a module in netvps.programs; `stop_seconds` is the limit of a graceful stop.
 
-        `pass_fds` are inherited; `pauses` are the seconds before consecutive restarts; the last one repeats.
+        `pass_fds` are inherited.
         """
         self.name = name
         self.serving = asyncio.Event()
@@ -84,7 +83,6 @@ class Child:
         self._stop_seconds = stop_seconds
         self._watchdog = watchdog or Watchdog()
         self._pass_fds = (*pass_fds,)
-        self._pauses = pauses
         self._process: asyncio.subprocess.Process | None = None
         self._signs: Signs | None = None
         self._hangs = False
@@ -151,7 +149,7 @@ class Child:
             self.serving.clear()
             self.deaths += 1
             failures = 0 if asyncio.get_running_loop().time() - began > _LONG_RUN else failures
-            pause = self._pauses[min(failures, len(self._pauses) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 — jitter
+            pause = _PAUSES[min(failures, len(_PAUSES) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 — jitter
             log.error("a child process ended unexpectedly", child=self.name, code=code, restart_in=round(pause, 1))
             await asyncio.sleep(pause)
             failures += 1

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from netvps.gateway.worker.server import WorkerSocket
 
-_PAUSES: Final = (0.1, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds before each restart; the first is short, because all SSH logins wait for it."""
 _MARGIN: Final = 10.0
 """Seconds beyond the drain time before the process is killed."""
 _LAST_WORDS: Final = 4.0
@@ -38,7 +36,7 @@ class GatewayProcess:
         self._worker = worker
         environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         arguments = ["--control", str(control), "--listen-fd", str(sock.fileno()), "--drain", str(drain)]
-        self._child = Child("gateway", arguments, environ, drain + _MARGIN, pass_fds=(sock.fileno(),), pauses=_PAUSES)
+        self._child = Child("gateway", arguments, environ, drain + _MARGIN, pass_fds=(sock.fileno(),))
         self._tasks = Tasks()
 
     @classmethod
