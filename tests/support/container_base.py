@@ -14,18 +14,18 @@ from typing import Final
 
 from tests.support.images import archive_with, libraries
 
-_PROGRAMS: Final = ("nft", "iptables")
+RUNNER_PROGRAMS: Final = ("nft", "iptables")
 _LEFT_OUT: Final = ("site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "lib2to3", "__pycache__")
 _WHEELS: Final = Path("/usr/share/python-wheels")
 """Where Debian has the pip of its venv module."""
 
 
-def python_archive() -> bytes:
-    """A root file system, as tar: busybox, this machine's Python, and the programs that a runner needs."""
+def python_archive(*names: str) -> bytes:
+    """A root file system, as tar: busybox, this machine's Python, and those of its programs."""
     python, library = Path(os.path.realpath(sys._base_executable)), Path(os.__file__).parent  # type: ignore[attr-defined]
     extensions = [file for folder in (library / "lib-dynload", _site()) for file in folder.rglob("*.so*")]
     wanted = {found for file in extensions for found in libraries(file) if not found.is_relative_to(_site())}
-    programs = [Path(found) for name in _PROGRAMS if (found := shutil.which(name, path="/usr/sbin:/sbin:/usr/bin"))]
+    programs = [Path(found) for name in names if (found := shutil.which(name, path="/usr/sbin:/sbin:/usr/bin"))]
     files = [(python, str(python)), *((file, str(file)) for file in [*programs, *wanted])]
     buffer = io.BytesIO(archive_with(files))
     with tarfile.open(fileobj=buffer, mode="a", dereference=True) as archive:

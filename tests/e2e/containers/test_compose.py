@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.system import NETVPS, Account, docker, free_ports, unique
-from tests.support.container_base import python_archive, wheels
+from tests.support.container_base import RUNNER_PROGRAMS, python_archive, wheels
 from tests.support.images import import_image
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.netns]
@@ -49,7 +49,7 @@ def images(root: Path) -> Iterator[dict[str, str]]:
         packed = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
         subprocess.run([*packed, "-w", context / "wheels", context], check=True, timeout=300, capture_output=True)
         try:
-            import_image(python_archive(), base)
+            import_image(python_archive(*RUNNER_PROGRAMS), base)
             for target, image in built.items():
                 _build(context, target, image, base)
             yield built
