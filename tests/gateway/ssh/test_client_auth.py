@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import asyncssh
 import pytest
+from asyncssh.packet import Boolean, MPInt, String
 
+from netvps.domain.access.audit import TEXT_MAX, AuditEvent
 from netvps.gateway.ssh import client_auth
 from netvps.gateway.ssh.client_auth import PrecedingKeys
-from tests.gateway.conftest import Ran, World, new_key, run
+from tests.gateway.conftest import Ran, Sshd, World, a_world, new_key, run
+from tests.gateway.ssh.test_pipe import Client, connect
 
 
 def _explained(ran: Ran) -> list[str]:
@@ -35,6 +40,42 @@ async def test_a_key_without_that_session_gets_the_message_of_an_unknown_key(wor
 async def test_what_is_no_session_is_named(world: World) -> None:
     (line,) = _explained(await run(world.ssh("true", login="BAD name")))
     assert line == "netvps: 'BAD name' is no session name: log in as NAME or NAME.OWNER; `netvps ls` lists yours"
+
+
+async def test_a_long_name_is_cut_or_refused(sshd: Sshd, tmp_path: Path) -> None:
+    events: list[AuditEvent] = []
+    async with a_world(sshd, tmp_path, audit=events.append) as world:
+        (line,) = _explained(await run(world.ssh("true", login="x" * 1000)))
+        assert len(line) < 300
+        assert b"Username too long" in (await run(world.ssh("true", login="x" * 50_000))).err
+        assert world.authorizer.asked == []
+        assert (await run(world.ssh("true"))).code == 0
+    cut = events[0].bounded()
+    assert (cut.action, len(dict(cut.details)["login"])) == ("ssh.refused", TEXT_MAX)
+
+
+@pytest.mark.parametrize("bits", [1024, 16_384, 400_000])
+async def test_an_rsa_key_of_any_size_is_looked_up_and_not_computed_with(
+    world: World, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An offer costs its digest: only a registered key verifies a signature, and those have at most 16,384 bits."""
+
+    def verify(*_: object) -> bool:
+        raise AssertionError("a signature of a key that is not registered was verified")
+
+    monkeypatch.setattr("asyncssh.rsa.RSAKey.verify_ssh", verify)
+    blob = String(b"ssh-rsa") + MPInt(65_537) + MPInt((1 << (bits - 1)) + 1)
+    asked = String(b"dev1") + String(b"ssh-connection") + String(b"publickey")
+
+    class Stranger(Client):
+        def try_next_auth(self, *, next_method: bool = False) -> None:
+            self.send_packet(50, asked + Boolean(True) + String(b"rsa-sha2-256") + String(blob) + String(b"forged"))
+
+    client = await connect(world, Stranger, client_keys=None, password="none")
+    with pytest.raises(asyncssh.Error):
+        await client._options.waiter  # type: ignore[misc]
+    await client.wait_closed()
+    assert (await run(world.ssh("true"))).code == 0
 
 
 async def test_dropbear_shows_it_too(world: World) -> None:

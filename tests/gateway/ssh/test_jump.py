@@ -103,7 +103,9 @@ async def test_keys_are_renewed_on_both_levels_while_data_flows(world: World) ->
     assert (ran.code, hashlib.sha256(ran.out).digest()) == (0, hashlib.sha256(data).digest()), ran.err
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost.localdomain.x", "::1", "169.254.169.254", "-", "dev1+bob"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost.localdomain.x", "::1", "169.254.169.254", "fe80::1", "-", "dev1+bob"]
+)
 async def test_no_host_is_reached(world: World, host: str) -> None:
     ran = await run(led(world, f"[{host}]"))
     assert (ran.code, world.agent.requests) == (255, [])

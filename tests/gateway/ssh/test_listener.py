@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import resource
+import socket
 from pathlib import Path
 
 import asyncssh
@@ -13,6 +16,7 @@ import uvloop
 from netvps.domain.access import refusal_log
 from netvps.domain.access.admission import Admission, Limits
 from netvps.gateway.ssh import listener as ssh_listener
+from tests.conftest import FULL
 from tests.gateway.conftest import Sshd, World, a_world, run
 
 Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -61,6 +65,35 @@ async def test_failures_are_refused_and_the_log_names_the_address(sshd: Sshd, tm
     assert [line["address"] for line in refused] == ["127.0.0.1"]
     assert (refused[0]["reason"], refused[0]["login"]) == ("no accepted key", "nosuch")
     assert summary == refusal_log.Refusals("127.0.0.1", 3)
+
+
+@pytest.mark.parametrize("addresses", [5, 5000])
+async def test_half_open_connections_keep_no_one_out(sshd: Sshd, tmp_path: Path, addresses: int) -> None:
+    """10,000 with NETVPS_FULL=1; those of others than the flood's addresses get in as soon as they come."""
+    count = 10_000 if FULL else 1000
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[1], 3 * count + 1000), before[1]))
+    loop, peers = asyncio.get_running_loop(), []
+    try:
+        async with a_world(sshd, tmp_path) as world:
+            for number in range(count):
+                sock = socket.socket()
+                sock.setblocking(False)
+                peers.append(sock)
+                sock.bind((str(ipaddress.ip_address("127.1.0.0") + number % addresses), 0))
+                await loop.sock_connect(sock, ("127.0.0.1", world.gateway.port))
+            for _ in range(3):
+                assert (await run(world.ssh("echo in"))).out == b"in\n"
+            admission = world.gateway._listener._admission
+            assert admission.served <= Limits().full
+            assert admission.waiting <= Limits().waiting
+            for sock in peers:
+                sock.close()
+            await world.agent.until(lambda: world.gateway.unauthenticated == 0)
+    finally:
+        for sock in peers:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_refusals_are_summed_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

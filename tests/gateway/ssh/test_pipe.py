@@ -186,6 +186,15 @@ async def test_rsa_with_sha1_is_refused_with_a_reason(world: World, algorithm: s
         assert "RSA and SHA-1 is refused" in banners[0]
 
 
+async def test_dsa_is_refused(world: World) -> None:
+    key = asyncssh.generate_private_key("ssh-dss")
+    world.authorizer.keys[key.get_fingerprint()] = "alice"
+    options: Any = {"username": "dev1", "client_keys": [key], "known_hosts": None, "config": None}
+    with pytest.raises(asyncssh.PermissionDenied):
+        await asyncssh.connect("127.0.0.1", world.gateway.port, signature_algs=["ssh-dss"], **options)
+    assert not world.agent.requests
+
+
 async def test_host_keys_of_the_agent_do_not_reach_the_client(world: World) -> None:
     heard: list[bytes] = []
 
@@ -223,6 +232,21 @@ async def test_a_peer_that_never_ends_a_key_exchange_stalls_the_other(
     await world.agent.until(lambda: connection.upstream is not None and connection.upstream._held)
     await asyncio.sleep(0.2)
     assert sum(len(args[0]) for _, args in leg._deferred_packets) < 2 << 20
+    client.abort()
+    await client.wait_closed()
+
+
+async def test_a_window_of_a_gibibyte_and_no_reads_stall_the_session_alone(world: World) -> None:
+    client = await connect(world, Client, client_keys=[str(world.key)])
+    await client._options.waiter  # type: ignore[misc]
+    await client.create_process("cat /dev/zero", encoding=None, window=1 << 30)
+    client._transport.pause_reading()  # type: ignore[union-attr] # connected
+    (connection,) = world.gateway._connections
+    await world.agent.until(lambda: connection.upstream is not None and connection.upstream._held)
+    transport = connection.downstream._transport
+    assert transport is not None
+    assert transport.get_write_buffer_size() < 4 << 20
+    assert (await run(world.ssh("echo in"))).out == b"in\n"
     client.abort()
     await client.wait_closed()
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import asyncssh
 import pytest
+from asyncssh.packet import Boolean, String, UInt32, UInt64
 
 from netvps.errors import NotPermitted
 from netvps.gateway.ssh.user_certificate import certified_user
 from tests.gateway.conftest import Ran, Sshd, World, a_world, new_key, run
+from tests.gateway.ssh.test_pipe import Client, connect
 
 
 def _sign(ca: asyncssh.SSHKey, key: Path, principals: list[str], **options: Any) -> None:
@@ -72,6 +74,28 @@ async def test_a_certificate_of_another_authority_is_refused(world: World) -> No
     ran = await _log_in(world, asyncssh.generate_private_key("ssh-ed25519"), ["users/alice"])
     assert ran.code == 255
     assert b"the certificate is from another CA" in ran.err
+
+
+async def test_a_certificate_that_a_certificate_signed_is_refused(world: World) -> None:
+    """Its CA's key is a certificate of the server's CA, for that key."""
+    ca, key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    own = world.authorizer.user_ca.generate_user_certificate(ca, "ca", principals=["users/alice"])
+    name, whole = b"ssh-ed25519-cert-v01@openssh.com", (1 << 64) - 1
+    public = key.public_data[-36:]  # with its length
+    body = String(name) + String(bytes(32)) + public + UInt64(0) + UInt32(1) + String(b"test")
+    body += String(String(b"users/alice")) + UInt64(0) + UInt64(whole) + 3 * String(b"") + String(own.public_data)
+    blob = body + String(ca.sign(body, b"ssh-ed25519"))
+    asked = String(b"dev1") + String(b"ssh-connection") + String(b"publickey")
+
+    class Nesting(Client):
+        def try_next_auth(self, *, next_method: bool = False) -> None:
+            self.send_packet(50, asked + Boolean(False) + String(name) + String(blob))
+
+    client = await connect(world, Nesting, client_keys=None, password="none")
+    with pytest.raises(asyncssh.DisconnectError):
+        await client._options.waiter  # type: ignore[misc]
+    await client.wait_closed()
+    assert not world.authorizer.asked
 
 
 def test_a_host_certificate_is_no_users() -> None:
