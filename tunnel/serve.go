@@ -69,6 +69,13 @@ func serve(where places, log *slog.Logger) error {
 	if err := environment.KeepPath("/", environ.Get("PATH")); err != nil {
 		log.Info("login shells may lose the image's PATH", "error", err)
 	}
+	server.Epoch = func() int64 { // read each time, as the runner may write a later one
+		latest, err := dir.Boot()
+		if err != nil {
+			return boot.Epoch
+		}
+		return latest.Epoch
+	}
 	name, _ := os.Hostname() // Docker sets it to the session's name
 	server.Greeting = welcome.Greeting(name)
 	if err := welcome.Write(welcome.Path, name); err != nil {

@@ -174,7 +174,7 @@ class FakePlace:
     address: str | None = "127.0.0.1"
 
     async def locate(self, _session_uid: str) -> Route | None:
-        return Route("127.0.0.1", self.address) if self.address else None
+        return Route("127.0.0.1", self.address, epoch=1) if self.address else None
 
 
 def free_port() -> int:

@@ -1,10 +1,13 @@
 package sshd_test
 
 import (
+	"bufio"
 	"crypto/rand"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +45,17 @@ func TestSSHClientIsSet(t *testing.T) {
 	if n, err := fmt.Sscan(got.stdout, &address, &port, &serverPort, &otherAddress, &otherPort, &server, &again); n != 7 ||
 		address != "127.0.0.1" || port != otherPort || serverPort != again || server != address || otherAddress != address {
 		t.Fatalf("%v: %+v", err, got)
+	}
+}
+
+func TestGreetingNamesTheEpoch(t *testing.T) {
+	r := newRig(t)
+	r.server.Epoch = func() int64 { return 7 }
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port)))
+	r.check(err)
+	defer func() { _ = conn.Close() }()
+	if line, err := bufio.NewReader(conn).ReadString('\n'); line != "SSH-2.0-netvps epoch=7\r\n" {
+		t.Fatalf("got %q, %v", line, err)
 	}
 }
 

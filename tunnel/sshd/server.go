@@ -44,6 +44,7 @@ type Server struct {
 	UDP        []string // argv of the program that relays datagrams on its standard input and output
 	Greeting   string   // lines that a login on a terminal shows after /etc/motd
 	Terminals  terminals.Registry
+	Epoch      func() int64 // of this container's place; 0 if it is not known
 	Log        *slog.Logger
 
 	policy    atomic.Pointer[policy]
@@ -116,7 +117,7 @@ func (s *Server) config(direct bool, log *slog.Logger) *ssh.ServerConfig {
 		Config:            ssh.Config{Ciphers: ciphers},
 		MaxAuthTries:      maxAuthTries,
 		PublicKeyCallback: s.authenticate(direct),
-		ServerVersion:     serverVersion,
+		ServerVersion:     s.version(),
 		// The library's default has RSA with SHA-1 and DSA, too.
 		PublicKeyAuthAlgorithms: ssh.SupportedAlgorithms().PublicKeyAuths,
 	}
@@ -132,6 +133,14 @@ func (s *Server) config(direct bool, log *slog.Logger) *ssh.ServerConfig {
 	}
 	config.AddHostKey(signer)
 	return config
+}
+
+// version names the epoch, by which a gateway tells this container from the one that the session has elsewhere since then.
+func (s *Server) version() string {
+	if s.Epoch == nil {
+		return serverVersion
+	}
+	return fmt.Sprintf("%s epoch=%d", serverVersion, s.Epoch())
 }
 
 // admit registers a connection that has logged in. It checks the policy again: the key may have been removed since.

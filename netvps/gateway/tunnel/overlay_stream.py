@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0
 """Seconds within which the agent's SSH greeting must arrive."""
+_EPOCH: Final = re.compile(rb"SSH-2\.0-netvps epoch=([0-9]{1,18})\r?\n")
+"""The greeting of an agent (tunnel/sshd/server.go); an older agent names no epoch."""
+_MAX_GREETING: Final = 255
+"""Bytes (RFC 4253, section 4.2)."""
 _OPTIONS: Final = (
     # A machine that vanished is detected within a minute while idle, and within two minutes while sending. Not sooner,
     # because a paused session accepts no data either and must not be disconnected.
@@ -43,6 +48,16 @@ class OverlayStream(SocketStream):
         self._no_good()
         return True
 
+    @property
+    def epoch(self) -> int | None:
+        """Of the container that answered, if its greeting says it."""
+        said = _EPOCH.match(self._said)
+        return int(said[1]) if said else None
+
+    def is_complete(self, said: bytes) -> bool:
+        """Whether the greeting has arrived."""
+        return b"\n" in said or len(said) > _MAX_GREETING
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sets TCP keepalive options. An accepted connection is not ready yet."""
         super().connection_made(transport)
@@ -51,13 +66,20 @@ class OverlayStream(SocketStream):
 
 
 async def connect(way: Route, no_good: Callable[[], None], port: int = SSH_PORT) -> OverlayStream:
-    """Connects and waits for the greeting. Raises Unavailable; leaves nothing open when it is cancelled."""
+    """Connects and waits for the greeting of the epoch. Raises Unavailable; leaves nothing open when it is cancelled.
+
+    On a machine whose runner is gone, the container of a session that was moved away still runs, and has its address.
+    """
     stream = OverlayStream(no_good)
     loop = asyncio.get_running_loop()
     connecting = loop.create_connection(lambda: stream, way.address, port, local_addr=(way.source, 0))
     try:
-        return await stream.connected(connecting, CONNECT_TIMEOUT)
+        await stream.connected(connecting, CONNECT_TIMEOUT)
     except TimeoutError:
         raise Unavailable(f"no answer from {way.address} within {CONNECT_TIMEOUT:.0f} s") from None
     except OSError as error:
         raise Unavailable(f"no connection to {way.address}: {error.strerror or error}") from error
+    if way.epoch and stream.epoch not in {None, way.epoch}:
+        stream.abort()
+        raise Unavailable(f"{way.address} is the session's container of epoch {stream.epoch}, not of {way.epoch}")
+    return stream

@@ -110,7 +110,7 @@ class ControlPlane(asyncio.Protocol):
     async def locate(self, session_uid: str) -> Route | None:
         """How to reach a session over the overlay; None if it does not lead there."""
         found = await self._ask(wire.Locate(next(self._ids), session_uid), wire.Located)
-        return Route(found.source, found.address) if found.address else None
+        return Route(found.source, found.address, found.epoch) if found.address else None
 
     def audit(self, event: AuditEvent) -> None:
         """Reports an event for the audit log."""

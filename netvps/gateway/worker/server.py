@@ -144,7 +144,7 @@ class WorkerSocket:
                 return wire.Certified(number, await self._authorizer.certify(Grant(ref, unix_user, user), public_key))
             case wire.Locate(number, uid):
                 way = await self._locate(uid) if self._locate else None
-                return wire.Located(number, way.source if way else "", way.address if way else "")
+                return wire.Located(number, *(way or ("", "", 0)))
             case wire.Wake(number, uid, actor, kind):
                 await self._authorizer.wake(uid, actor, LoginKind(kind))
                 return wire.Woken(number)

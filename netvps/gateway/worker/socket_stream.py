@@ -16,7 +16,7 @@ class SocketStream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._said = b""
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the other end has sent its first bytes; fails if the connection is lost before."""
+        """Done when the first bytes are complete; fails if the connection is lost before."""
 
     def start(self, protocol: asyncio.Protocol) -> None:
         """Connects it to its protocol, once. Raises OSError if the connection is lost."""
@@ -44,6 +44,10 @@ class SocketStream(asyncio.Protocol):
         """Whether it is closed or lost."""
         return self._transport is None or self._transport.is_closing()
 
+    def is_complete(self, said: bytes) -> bool:
+        """Whether these first bytes are all that it waits for: any are."""
+        return True
+
     def abort(self) -> None:
         """Ends it immediately. Idempotent."""
         self.ready.cancel()
@@ -59,6 +63,8 @@ class SocketStream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Buffers the first bytes and pauses reading; the rest stays in the kernel."""
         self._said += data
+        if not self.is_complete(self._said):
+            return
         if self._transport is not None:
             self._transport.pause_reading()
         if not self.ready.done():

@@ -150,6 +150,7 @@ class Located:
     id: int
     source: str
     address: str
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Runner
 from netvps.domain.server import ServerInfo
+from netvps.domain.session.session import Session
 from netvps.domain.sleep.policy import SleepDefaults
 from netvps.errors import NetvpsError
 from netvps.gateway.http.monitoring import HttpGateway
@@ -245,7 +246,12 @@ class _Parts:
         return ControlPlane(self.store, api, ssh, http, tunnels, front)
 
     async def _locate(self, session_uid: str) -> Route | None:
-        return self.location.route_to(session_uid)
+        route = self.location.route_to(session_uid)
+        if route is None:
+            return None
+        async with self.store.read() as reader:
+            session = await reader.get(Session, session_uid)
+        return route._replace(epoch=session.epoch) if session else None
 
     async def _services(
         self, tunnels: Tunnels, commands: Commands, ui_tokens: UiTokens, idle_rules: IdleRules, snapshots: Snapshots

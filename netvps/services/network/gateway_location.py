@@ -44,6 +44,8 @@ class Route(NamedTuple):
 
     source: str
     address: str
+    epoch: int = 0
+    """Of the session's place; 0: not known. A container of an earlier epoch may still answer at the address."""
 
 
 class GatewayLocation:

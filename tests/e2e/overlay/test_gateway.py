@@ -21,10 +21,16 @@ pytestmark = [pytest.mark.docker, pytest.mark.netns, pytest.mark.e2e]
 
 @pytest.fixture(scope="module")
 def lab(three: Lab) -> Lab:
-    key = three.folder / "id"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
-    three.netvps("key", "add", f"{key}.pub")
+    add_key(three)
     return three
+
+
+def add_key(lab: Lab) -> None:
+    """A key for `ssh`."""
+    key = lab.folder / "id"
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
+    lab.netvps("key", "add", f"{key}.pub")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,8 @@ def sessions(lab: Lab) -> list[Session]:
     return made
 
 
-def ssh(lab: Lab, session: Session, *command: str) -> list[str]:
+def ssh(lab: Lab, name: str, *command: str) -> list[str]:
+    """A login at the gateway, from its machine."""
     values = {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR", "BatchMode": "yes"}
     options = [word for name, value in values.items() for word in ("-o", f"{name}={value}")]
     inside = ["nsenter", f"--net=/run/netns/{lab.hosts[0].namespace.name}"]
@@ -51,14 +58,16 @@ def ssh(lab: Lab, session: Session, *command: str) -> list[str]:
         f"{lab.folder}/id",
         *options,
         "-p2222",
-        f"{session.name}@192.0.2.1",
+        f"{name}@192.0.2.1",
         *command,
     ]
 
 
 def way_of(lab: Lab, session: Session) -> str:
     """Which way a login took."""
-    said = subprocess.run(ssh(lab, session, "echo $((6 * 7))"), capture_output=True, text=True, timeout=60, check=False)
+    said = subprocess.run(
+        ssh(lab, session.name, "echo $((6 * 7))"), capture_output=True, text=True, timeout=60, check=False
+    )
     assert said.stdout == "42\n", said.stderr
     return ways(lab)[-1]
 
@@ -131,7 +140,7 @@ def test_without_the_runners_program_and_the_agents_tunnel(lab: Lab, sessions: l
     """The tunnel's bytes pass through the runner's program."""
     two = sessions[1]
     goes_over_the_overlay(lab, two)
-    with subprocess.Popen(ssh(lab, two, "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as before:
+    with subprocess.Popen(ssh(lab, two.name, "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as before:
         assert before.stdin
         assert before.stdout
         try:

@@ -146,6 +146,31 @@ async def test_no_peer_and_no_own_address() -> None:
         assert server.came == 0
 
 
+@pytest.mark.parametrize(
+    "said", [b"SSH-2.0-netvps epoch=7\r\n", b"SSH-2.0-netvps\r\n", b"SSH-2.0-dropbear epoch=6\r\n"]
+)
+async def test_the_container_of_the_epoch_answers_or_one_that_names_none(said: bytes) -> None:
+    async def in_pieces(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in said:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+
+    async with serving(in_pieces) as server:
+        stream = await connect(HERE._replace(epoch=7), good, server.port)
+        reader, _ = await joined(stream)
+        assert await reader.readline() == said
+        stream.abort()
+
+
+async def test_the_container_that_a_session_was_moved_away_from_is_refused() -> None:
+    async def old(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-netvps epoch=6\r\n")
+
+    async with serving(old) as server:
+        with pytest.raises(Unavailable, match="container of epoch 6, not of 7"):
+            await connect(HERE._replace(epoch=7), good, server.port)
+
+
 async def test_what_is_cancelled_at_whichever_step_is_closed() -> None:
     async with serving(greeting) as server:
         for steps in range(30):

@@ -98,7 +98,7 @@ async def test_who_gives_up_dialling_leaves_nothing_behind(apart: World) -> None
 async def test_places_on_the_overlay_and_silent_agents_are_reported(sshd: Sshd, tmp_path: Path) -> None:
     async with a_world(sshd, tmp_path, apart=True, place=FakePlace("127.0.0.9")) as world:
         plane = plane_of(world)
-        assert await plane.locate(UID) == Route("127.0.0.1", "127.0.0.9")
+        assert await plane.locate(UID) == Route("127.0.0.1", "127.0.0.9", epoch=1)
         others = [f"{number:013}" for number in range(1200)]
         assert await plane.unwatched([UID, *others]) == set(others)
 
