@@ -122,13 +122,17 @@ class SnapshotOrders:
             self._taking = None
             if error.reason == ENGINE_AWAY or isinstance(error, TimedOut):
                 raise
-            log.warning("snapshot not taken", snapshot=uid, error=error.message)
-            reason = "disk" if error.reason == _DISK_FULL else "snapshot"
-            self._failures[uid] = SnapshotResult(uid, SnapshotState.FAILED, reason, error.message)
-            return _AT_ONCE
+            return self.fail(uid, error)
         if idle:
             self._taking = (uid, container)
         return None
+
+    def fail(self, uid: str, error: NetvpsError) -> float:
+        """Records that a snapshot cannot be taken; it is reported next."""
+        log.warning("snapshot not taken", snapshot=uid, error=error.message)
+        reason = "disk" if error.reason == _DISK_FULL else "snapshot"
+        self._failures[uid] = SnapshotResult(uid, SnapshotState.FAILED, reason, error.message)
+        return _AT_ONCE
 
     async def drop(self, assignment: Assignment, uid: str) -> float:
         """Removes a snapshot."""
@@ -140,10 +144,19 @@ class SnapshotOrders:
         """Makes the copy of a stopped session a snapshot; None if there is no copy of that run."""
         try:
             saved = await self._engine.keep_snapshot(assignment, uid, run)
-        except OSError as error:
-            log.warning("the copy does not become a snapshot", error=str(error))
+        except NetvpsError as error:
+            log.warning("the copy does not become a snapshot", error=error.message)
             return None
         return ready_result(saved) if saved else None
+
+    async def take_copy(self, assignment: Assignment, uid: str, run: str) -> float:
+        """Makes the copy of a stopped session the snapshot that is ordered. A failure is reported."""
+        try:
+            if await self._engine.keep_snapshot(assignment, uid, run):
+                log.info("snapshot taken: it is the copy of the last run", snapshot=uid)
+        except NetvpsError as error:
+            return self.fail(uid, error)
+        return _AT_ONCE
 
     async def revert(self, assignment: Assignment, restore: Restore, replaced: Container | None) -> float:
         """Makes the container again from a snapshot. A failure is reported, and leaves everything as it was.

@@ -12,6 +12,9 @@ from netvps.domain.session.kept import LastRun, SavedFiles, keeps
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.snapshot.saved import SavedSnapshot
+from netvps.domain.snapshot.snapshot import SnapshotOrder
+from netvps.domain.snapshot.steps import Keep
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 UID = "0123456789abc"
@@ -45,6 +48,7 @@ class World:
     lxcfs: bool = False
     holds_containers: bool = False
     """Whether agents hold their containers until the files are copied."""
+    snapshots: dict[str, tuple[SavedSnapshot, int]] = field(default_factory=dict)
     lost: bool = False
     """What the last run wrote was removed before it was copied."""
 
@@ -58,7 +62,9 @@ class World:
         here = reference in self.images or (reference == "debian:12" and self.image_here)
         source = SourceImage(reference) if here and self.container is None else None
         copy = self.copy and self.copy[0]
-        return Observed(self.container, images, source, copy, self.last, gpus=GPUS, lxcfs=self.lxcfs, machine=MACHINE)
+        taken = {uid: one for uid, (one, _) in self.snapshots.items()}
+        seen = Observed(self.container, images, source, copy, self.last, gpus=GPUS, lxcfs=self.lxcfs, machine=MACHINE)
+        return replace(seen, snapshots=taken if self.wanted.snapshot_orders else {})
 
     def tick(self) -> datetime:
         self.clock += 1
@@ -67,6 +73,11 @@ class World:
     def own(self, desired: DesiredState) -> None:
         """The owner wants something."""
         self.wanted = replace(self.wanted, desired=desired, generation=self.wanted.generation + 1)
+
+    def order(self) -> None:
+        """The owner wants a snapshot."""
+        orders = (*self.wanted.snapshot_orders, SnapshotOrder(f"n{len(self.wanted.snapshot_orders)}"))
+        self.wanted = replace(self.wanted, snapshot_orders=orders)
 
     def resize(self, cpus: float) -> None:
         """The owner wants other limits."""
@@ -129,6 +140,13 @@ class World:
             case steps.Copy(container):
                 self.last = LastRun(container.run, self.wanted.generation)
                 self.copy = (SavedFiles(container.run, container.image, self.tick()), self.files)
+            case Keep(uid, run):
+                assert self.copy is not None
+                assert keeps(self.copy[0].run, run)
+                self.snapshot(uid, run, self.copy[1])
+            case steps.Take(uid, container):
+                assert container == self.container
+                self.snapshot(uid, container.run if container else "", self.holds())
             case steps.Start(container):
                 assert self.container == container
                 assert container.gpus == self.wanted.gpus
@@ -198,6 +216,12 @@ class World:
             "holdable": self.holds_containers,
         }
 
+    def snapshot(self, uid: str, run: str, files: int) -> None:
+        """A snapshot is taken: of all that there is."""
+        assert uid not in self.snapshots
+        assert files == self.holds()
+        self.snapshots[uid] = SavedSnapshot(uid, run, "sha256:base", 1, self.tick()), files
+
     def holds(self) -> int:
         """Files that are somewhere."""
         if self.container:
@@ -210,6 +234,8 @@ class World:
             step = plan.next_step(self.wanted, self.observed())
             self.take(step)
             if isinstance(step, steps.Rest | steps.Erase | steps.Refuse):
+                done = isinstance(step, steps.Refuse | steps.Erase) or self.lost
+                assert done or len(self.snapshots) == len(self.wanted.snapshot_orders)
                 assert isinstance(step, steps.Refuse) is (self.lost and not isinstance(step, steps.Erase)), step
                 return
         raise AssertionError("it does not come to rest")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.moves.move import Move, MoveStage
-from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING, place, settled
+from netvps.domain.session.lifecycle import place
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
 
@@ -68,19 +68,17 @@ def next_step(session: Session, move: Move, snapshots: Collection[Snapshot]) -> 
         return Wait("a snapshot is being restored in it")
     if session.desired in _RUNS:
         return Fail("it was started meanwhile") if move.stopped else _stop(session)
-    if session.state is SessionState.FAILED or session.reason == SNAPSHOT_FAILED:
+    if session.state is SessionState.FAILED:
         return Fail(f"its files could not be saved: {session.message}")
-    if not settled(session):
+    if session.state is not SessionState.STOPPED or session.observed_generation != session.generation:
         return Wait("it is being stopped")
-    if session.reason == SNAPSHOT_PENDING:
-        return Wait("its files are being copied on its runner")
     if not move.snapshot or move.generation != session.generation:
         return Take()
     base = next((one for one in snapshots if one.uid == move.snapshot), None)
     if base is None or base.state in {SnapshotState.FAILED, SnapshotState.DELETING}:
         return Fail(f"there is no snapshot of it: {base.message if base else 'it was deleted'}")
     if any(one.state is SnapshotState.CREATING for one in snapshots):
-        return Wait("its snapshot is being taken")
+        return Wait("its files are being copied on its runner")
     ready = [one for one in snapshots if one.state is SnapshotState.READY]
     missing = tuple(one for one in ready if move.target not in {holder.runner for holder in one.usable})
     return CopyAll(missing) if missing else Switch(base)

@@ -31,6 +31,8 @@ class SavedFiles:
     create_time: datetime
     image_saved: bool = True
     """Whether that image is saved as well, or available from a registry."""
+    excluded: tuple[str, ...] = ()
+    """Paths that were left out, as the session asked."""
 
 
 @dataclass(frozen=True, slots=True)

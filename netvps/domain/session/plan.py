@@ -11,7 +11,8 @@
                      no container: record → prune → (flatten → record → prune →) rest
     desired DELETED  erase
 
-Where it would rest, it takes snapshots (domain.snapshot.steps); a restore in place comes before everything else.
+Where it would rest, or once its files are copied, it takes snapshots (domain.snapshot.steps). A restore in place comes
+before everything else.
 
 `next_step` depends on its arguments only, so a crash between two steps loses nothing: the next comparison yields the
 same step. While the container of a stopped session exists, it holds the session's files and is started again; the
@@ -28,7 +29,7 @@ from typing import Final
 from netvps.domain.session.attachment import attachment_at_once, attachment_of
 from netvps.domain.session.container import Container, Observed, SavedImage, Status, age_of
 from netvps.domain.session.kept import keeps
-from netvps.domain.session.lifecycle import DISK_LIMIT, GPU, PAUSE_FAILED, RESIZE_REFUSED
+from netvps.domain.session.lifecycle import DISK_LIMIT, GPU, PAUSE_FAILED, RESIZE_REFUSED, SNAPSHOT_PENDING
 from netvps.domain.session.limits import Limits, bytes_words
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.session.steps import (
@@ -58,7 +59,7 @@ from netvps.domain.session.steps import (
 )
 from netvps.domain.snapshot.snapshot import Restore as SnapshotRestore
 from netvps.domain.snapshot.snapshot import SnapshotSource
-from netvps.domain.snapshot.steps import Clone, Drop, Revert, due_restore, saves_first
+from netvps.domain.snapshot.steps import Clone, Drop, Keep, Revert, due_restore, saves_first
 from netvps.domain.snapshot.steps import snapshot_to_drop as to_drop
 from netvps.domain.snapshot.steps import snapshot_to_take as to_take
 
@@ -80,8 +81,24 @@ def next_step(assignment: Assignment, observed: Observed) -> Step:
     if restore := due_restore(assignment, observed):
         return _revert(assignment, restore, observed)
     step = _towards_desired(assignment, observed)
-    if isinstance(step, Rest) and (uid := to_take(assignment, observed)):
-        return Take(uid, observed.container, step, _only_source(assignment, observed))
+    uid = to_take(assignment, observed)
+    return step if uid is None else _taking(uid, step, assignment, observed)
+
+
+def _taking(uid: str, step: Step, assignment: Assignment, observed: Observed) -> Step:
+    """A snapshot that is due: before the engine's work on a stopped container, which may take long, or fail."""
+    container = observed.container
+    if isinstance(step, Rest):
+        return Take(uid, container, step, _only_source(assignment, observed))
+    if not container or not isinstance(step, Terminate | Commit | Record | Prune):
+        return step
+    files, excluded = observed.files, assignment.spec.snapshot_policy.excluded_paths
+    # While another is taken, its file may still get the name of this one.
+    if files and _is_copied(observed, container) and set(files.excluded) <= set(excluded) and not observed.taking:
+        return Keep(uid, container.run)
+    if isinstance(step, Commit) and not container.files:  # it cannot be taken, and says why
+        pending = Rest(SessionState.STOPPED, reason=SNAPSHOT_PENDING, message="taking its snapshot")
+        return Take(uid, container, pending)
     return step
 
 

@@ -10,7 +10,7 @@ from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import SessionState, SnapshotImage
 from netvps.domain.snapshot.snapshot import SnapshotSource
-from netvps.domain.snapshot.steps import Clone, Drop, Revert
+from netvps.domain.snapshot.steps import Clone, Drop, Keep, Revert
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,5 +190,5 @@ Step = (
     Fetch | Create | Restore | Move | Start | Pause | Unpause | Resize | Ended
     | Terminate | Copy | Commit | Record | Remove | Prune | Flatten
     | Rest | Wait | Refuse | Erase | Adopt
-    | Take | Drop | Revert | Clone
+    | Take | Keep | Drop | Revert | Clone
 )  # fmt: skip

@@ -18,8 +18,8 @@ from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.lifecycle import ENDED, SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.plan import why_made_again
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
-from netvps.domain.snapshot.steps import Clone, Drop, Revert
-from netvps.errors import AlreadyExists, DataLoss, NetvpsError
+from netvps.domain.snapshot.steps import Clone, Drop, Keep, Revert
+from netvps.errors import AlreadyExists, DataLoss, NetvpsError, WrongState
 from netvps.runner.ports import Engine, Link
 from netvps.runner.session.agent.runtime import RuntimeFolder
 from netvps.runner.session.ends.ending import Ending
@@ -160,8 +160,12 @@ class SessionActions:
                     kept=kept,
                 )
                 return None
+            case Keep(uid, run):
+                return await self._snapshots.take_copy(assignment, uid, run)
             case steps.Take(uid, container, meanwhile, source):
                 pause = await self._rest(assignment, meanwhile, wake)
+                if container and not container.files and (why := self._kept.why_not_copied):
+                    return self._snapshots.fail(uid, WrongState(why))
                 taken = await self._snapshots.take(assignment, uid, container, wake, source)
                 return pause if taken is None else taken
             case Drop(uid):

@@ -59,7 +59,8 @@ class Kept:
         self._engine = engine
         self._last_runs = last_runs
         self._reporter = reporter
-        self._background = Background()
+        self._copying, self._committing = Background(), Background()
+        """A copy does not wait for a commit that was abandoned, which the engine goes on with."""
         self._not_copied: tuple[str, float, str] | None = None
         """Run whose files could not be copied, when to retry (loop time), and why."""
         self._not_restored: tuple[SavedFiles, str, int] | None = None
@@ -68,7 +69,7 @@ class Kept:
     @property
     def busy(self) -> bool:
         """Whether a copy or snapshot is being made."""
-        return self._background.busy
+        return self._copying.busy or self._committing.busy
 
     @property
     def why_not_copied(self) -> str:
@@ -114,7 +115,7 @@ class Kept:
         # One that is held goes on to run, so Docker does not remove it.
         message = "copying its files" if container.held else "copying its files; until then only its container has them"
         try:
-            return await self._pending(assignment, container, message, job, wake)
+            return await self._pending(assignment, container, message, job, wake, background=self._copying)
         except NetvpsError as error:
             if error.reason == ENGINE_AWAY:
                 raise
@@ -131,7 +132,8 @@ class Kept:
                 log.info("snapshot taken", image=taken.image, bytes=taken.size_bytes, layers=taken.layers)
 
         try:
-            return await self._pending(assignment, container, "taking its snapshot", job, wake)
+            message = "taking its snapshot"
+            return await self._pending(assignment, container, message, job, wake, background=self._committing)
         except NetvpsError as error:
             if error.reason == ENGINE_AWAY or isinstance(error, TimedOut):
                 raise  # the session is not the cause: retry with backoff
@@ -149,25 +151,28 @@ class Kept:
         self._not_restored = (files, error.message, assignment.generation)
 
     def give_up(self) -> None:
-        """Abandons the job because the container starts: the next stop will leave other files."""
-        self._background.give_up()
+        """Abandons the jobs because the container starts: the next stop will leave other files."""
+        self._copying.give_up()
+        self._committing.give_up()
 
     async def end(self, session_uid: str) -> None:
-        """Waits for the end of the job and forgets the last run, before the session is erased."""
-        await self._background.end()
+        """Waits for the end of the jobs and forgets the last run, before the session is erased."""
+        await self._copying.end()
+        await self._committing.end()
         await asyncio.to_thread(self._last_runs.remove, session_uid)
 
     async def close(self) -> None:
-        """Stops waiting for the job."""
-        await self._background.close()
+        """Stops waiting for the jobs."""
+        await self._copying.close()
+        await self._committing.close()
 
     async def _pending(
-        self, assignment: Assignment, container: Container, message: str, job: Job, wake: Wake
-    ) -> float | None:  # fmt: skip
+        self, assignment: Assignment, container: Container, message: str, job: Job, wake: Wake, *, background: Background
+    ) -> float | None:
         """Runs a job for a stopped session and reports it as pending; raises the job's error."""
         last = LastRun(container.run, assignment.generation)
         await asyncio.to_thread(self._last_runs.write, assignment.session_uid, last)
-        if self._background.run(job, wake, name=f"{message} {assignment.session_uid}"):
+        if background.run(job, wake, name=f"{message} {assignment.session_uid}"):
             return _AT_ONCE
         if assignment.desired is DesiredState.RUNNING:
             self._reporter.report(assignment, SessionState.PREPARING, message=f"{message}: its container is made again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,8 +17,10 @@ from netvps.domain.names import SessionName
 from netvps.domain.runner.placement import fits, is_able
 from netvps.domain.runner.runner import COPIES, Runner, RunnerState
 from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
 from netvps.errors import Exhausted, NetvpsError, Unavailable, WrongState
+from netvps.services.feed import Topic
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.images.holdings import ImageHoldings
 from netvps.services.moves.advance import advance, find_target, switch
@@ -33,12 +36,14 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.accounts import Caller
     from netvps.services.copies.copies import Copies
-    from netvps.services.ports import Clock, Reader, Store, Transaction
+    from netvps.services.feed import Feed, Subscription
+    from netvps.services.ports import Change, Clock, Reader, Store, Transaction
 
 INTERVAL: Final = 1.0
-"""Seconds between steps of moves."""
+"""Seconds after which moves are looked at even if nothing has changed: a runner may have room by now."""
 AT_ONCE: Final = 2
 """Sessions that leave a runner at the same time: each is down meanwhile, and they share its disk and network."""
+_TOPICS: Final = Topic(Session.kind), Topic(Snapshot.kind), Topic(Copy.kind)
 log = structlog.get_logger()
 
 
@@ -133,15 +138,28 @@ class Moves:
                 await place_waiting(tx, now, self._images)
                 await once.record(runner, name)
 
-    async def run(self) -> None:
-        """Advances moves until cancelled."""
+    async def run(self, feed: Feed) -> None:
+        """Advances moves until cancelled: after each change that one may wait for, and from time to time."""
         while True:
-            await asyncio.sleep(self._interval)
             try:
-                await self.advance_all()
-                await self.release_all()
+                async with feed.subscribe(*_TOPICS, match=_may_advance) as news:
+                    await self._follow(news)
             except NetvpsError as error:
                 log.warning("cannot advance moves; retrying", error=error.message)
+            await asyncio.sleep(self._interval)
+
+    async def _follow(self, news: Subscription) -> None:
+        release = 0.0
+        while True:
+            await self.advance_all()
+            if (now := asyncio.get_running_loop().time()) >= release:
+                release = now + self._interval
+                await self.release_all()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await anext(news)
+            while len(news):
+                await anext(news)
 
     async def advance_all(self) -> None:
         """Does the next step of each open move, of AT_ONCE at a time for each runner that is left."""
@@ -262,6 +280,14 @@ async def _newest_copy(reader: Reader, session: Session, move: Move) -> tuple[Sn
         f"{move.origin_name}: start that runner",
         reason="NO_COPY",
     )
+
+
+def _may_advance(change: Change) -> bool:
+    """Whether a move may have waited for a change: of a session that moves, of a snapshot, or of a copy that is held."""
+    resource = change.resource
+    if isinstance(resource, Session):
+        return resource.moving == "open"
+    return resource.held if isinstance(resource, Copy) else True
 
 
 def _is_well(session: Session) -> bool:

@@ -266,6 +266,7 @@ EVENTS = st.lists(
             [
                 "run",
                 "stop",
+                "snapshot",
                 "lxcfs",
                 "freeze",
                 "resize",
@@ -296,6 +297,8 @@ def test_from_wherever_it_was_left_it_converges_and_loses_nothing(  # noqa: PLR0
                 world.own(RUNNING)
             case "stop":
                 world.own(STOPPED)
+            case "snapshot":
+                world.order()
             case "freeze":
                 world.own(PAUSED)
             case "resize":

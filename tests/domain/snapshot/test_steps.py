@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from netvps.domain.session import plan, steps
 from netvps.domain.session.container import Container, Observed, Status
+from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.saved import SavedSnapshot
@@ -21,7 +22,7 @@ from netvps.domain.snapshot.snapshot import (
     SnapshotSource,
     SnapshotState,
 )
-from netvps.domain.snapshot.steps import Clone, Drop, Revert, restore_result, snapshot_results
+from netvps.domain.snapshot.steps import Clone, Drop, Keep, Revert, restore_result, snapshot_results
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 RUNNING, STOPPED = DesiredState.RUNNING, DesiredState.STOPPED
@@ -31,8 +32,13 @@ FAILED = SnapshotResult("two", SnapshotState.FAILED, "disk", "the disk is full")
 RESTORE = Restore("r", "one", "two", NOW)
 SOURCE = SnapshotSource("one", "other")
 BOX = Container("c", Status.RUNNING, 1, started=NOW)
-EXITED, HELD = replace(BOX, status=Status.EXITED), replace(BOX, ending=True, held=True)
+EXITED = replace(BOX, status=Status.EXITED)
+HELD = replace(BOX, ending=True, held=True, files="/upper")
+READABLE = replace(EXITED, files="/upper", ended=NOW)
+AGAIN = replace(READABLE, started=NOW + timedelta(seconds=1))
+COPIED = SavedFiles(HELD.run, "sha256:base", NOW)
 RESTS = steps.Rest(SessionState.RUNNING, "", BOX)
+PENDING = steps.Rest(SessionState.STOPPED, reason="snapshot_pending", message="taking its snapshot")
 TAKES_ONE, TAKES_TWO, DROPS_ONE = SnapshotOrder("one"), SnapshotOrder("two"), SnapshotOrder("one", delete=True)
 
 
@@ -48,6 +54,29 @@ def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: objec
         (_want(TAKES_TWO), Observed(BOX, failures={"two": FAILED}), RESTS),
         (_want(TAKES_ONE, desired=STOPPED), Observed(BOX), steps.Terminate(BOX)),
         (_want(TAKES_ONE, desired=STOPPED), Observed(), steps.Take("one", None, steps.Rest(SessionState.STOPPED))),
+        # Once its files are copied, nothing more of the engine is waited for.
+        (_want(TAKES_ONE, desired=STOPPED), Observed(HELD), steps.Copy(HELD)),
+        (_want(TAKES_ONE, desired=STOPPED), Observed(HELD, files=COPIED), Keep("one", HELD.run)),
+        (_want(TAKES_ONE, desired=STOPPED), Observed(READABLE, files=COPIED), Keep("one", READABLE.run)),
+        (
+            _want(TAKES_ONE, desired=STOPPED),
+            Observed(READABLE, files=COPIED, snapshots={"one": ONE}),
+            steps.Commit(READABLE, flatten=False),
+        ),
+        # Not of a copy that leaves out more than it should, or is of an earlier run, nor while another is taken.
+        (
+            _want(TAKES_ONE, desired=STOPPED),
+            Observed(READABLE, files=replace(COPIED, excluded=("/cache",))),
+            steps.Commit(READABLE, flatten=False),
+        ),
+        (_want(TAKES_ONE, desired=STOPPED), Observed(AGAIN, files=COPIED), steps.Copy(AGAIN)),
+        (
+            _want(TAKES_ONE, desired=STOPPED),
+            Observed(READABLE, files=COPIED, taking="two"),
+            steps.Commit(READABLE, flatten=False),
+        ),
+        # What cannot be read is tried at once, so that its owner learns why it fails, even if no image can be made.
+        (_want(TAKES_ONE, desired=STOPPED), Observed(EXITED), steps.Take("one", EXITED, PENDING)),
         # What has not run here yet is what it is to be made from.
         (
             _want(TAKES_TWO, desired=STOPPED, source=SOURCE),

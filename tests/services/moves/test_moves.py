@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,14 +13,18 @@ from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.moves.move import MoveStage
 from netvps.domain.session.lifecycle import assignment
 from netvps.domain.session.session import Assignment, DesiredState, Session, SessionState
-from netvps.domain.snapshot.copies import CopyReport, CopyState
+from netvps.domain.snapshot.copies import Copy, CopyReport, CopyState
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
 from netvps.errors import Exhausted, NotFound, NotPermitted, Unavailable, WrongState
+from netvps.services.moves.moves import Moves
 from netvps.services.sessions.assignments import follow
+from netvps.tasks import Tasks
 from tests.fakes.world import ALICE, BOB, HELLO, ON_OVERLAY, ROOT
 from tests.services.moves.cluster import Cluster
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.fakes.world import World
 
 
@@ -168,3 +173,36 @@ async def test_a_moved_session_keeps_its_address(world: World) -> None:
     done = (await cluster.session()).move
     assert done is not None
     assert (done.stage, done.message) == (MoveStage.DONE, "")
+
+
+async def test_it_goes_on_when_something_happens_and_waits_for_no_clock(cluster: Cluster, world: World) -> None:
+    moves = Moves(world.store, world.clock, world.new_uid, world.copies, interval=3600)
+
+    async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+        while True:
+            async with world.store.read() as reader:
+                revision = reader.revision
+            if await holds():
+                return
+            await world.store.wait(revision)
+
+    async def comes_to(stage: MoveStage) -> None:
+        async def is_there() -> bool:
+            return await cluster.stage() == stage
+
+        await until(is_there)
+
+    async def is_copied() -> bool:
+        return bool(await world.rows(Copy))
+
+    async with asyncio.timeout(30), Tasks() as tasks:
+        tasks.start(world.feed.run(), name="feed")
+        tasks.start(moves.run(world.feed), name="moves")
+        await world.moves.move(ALICE, "dev1")
+        await comes_to(MoveStage.STOPPING)
+        await cluster.says(SessionState.STOPPED, "snapshot_pending")
+        await comes_to(MoveStage.COPYING)
+        await cluster.take()
+        await until(is_copied)
+        await cluster.receive()
+        await comes_to(MoveStage.ARRIVING)

@@ -38,7 +38,7 @@ class Copies:
         if note is None:
             return None
         saved = bool(note.registry) or self._archives.image_file(note.image).exists()
-        return SavedFiles(note.run, note.image, datetime.fromisoformat(note.create_time), saved)
+        return SavedFiles(note.run, note.image, datetime.fromisoformat(note.create_time), saved, note.excluded)
 
     def note(self, session_uid: str) -> Note | None:
         """Reads the note of a session's copy."""

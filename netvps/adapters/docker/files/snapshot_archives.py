@@ -94,7 +94,10 @@ class SnapshotArchives:
         return await self._docker.call_slowly(f"snapshot of {session_uid}", work, ImageExportFailed)
 
     def keep(self, session_uid: str, uid: str, run: str) -> SavedSnapshot | None:
-        """Makes the copy of a session a snapshot, too; None if the copy is not of that run. Blocks."""
+        """Makes the copy of a session a snapshot, too; None if the copy is not of that run. Blocks.
+
+        Raises DiskFull, ImageExportFailed.
+        """
         note = self._copies.note(session_uid)
         if note is None or not keeps(note.run, run):
             return None
@@ -103,17 +106,17 @@ class SnapshotArchives:
     def repeat(self, session_uid: str, uid: str, source: SnapshotSource) -> bool:
         """Makes another snapshot one of a session, too, which is to be made from it. Raises ImageNotFound. Blocks."""
         note = self._required(source.session, source.uid)
-        with own_errors("cannot take the snapshot", ImageExportFailed):
-            self._link(session_uid, uid, replace(note, run=""), self.archive(source.session, source.uid))
+        self._link(session_uid, uid, replace(note, run=""), self.archive(source.session, source.uid))
         return True
 
     def _link(self, session_uid: str, uid: str, note: Note, content: Path) -> SavedSnapshot:
         archive = self.archive(session_uid, uid)
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        archive.unlink(missing_ok=True)
-        os.link(content, archive)
         own = replace(note, archive=archive.name)
-        self._archives.write_note(self._json(session_uid, uid), own, lambda: False)
+        with own_errors("cannot take the snapshot", ImageExportFailed):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            archive.unlink(missing_ok=True)
+            os.link(content, archive)
+            self._archives.write_note(self._json(session_uid, uid), own, lambda: False)
         return _saved(uid, own)
 
     def adopt_archive(self, session_uid: str, uid: str, received: Path, note: Note) -> SavedSnapshot:
