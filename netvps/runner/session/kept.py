@@ -115,7 +115,7 @@ class Kept:
         # One that is held goes on to run, so Docker does not remove it.
         message = "copying its files" if container.held else "copying its files; until then only its container has them"
         try:
-            return await self._pending(assignment, container, message, job, wake, background=self._copying)
+            return await self._pending(assignment, message, job, wake, container=container, work=self._copying)
         except NetvpsError as error:
             if error.reason == ENGINE_AWAY:
                 raise
@@ -133,7 +133,7 @@ class Kept:
 
         try:
             message = "taking its snapshot"
-            return await self._pending(assignment, container, message, job, wake, background=self._committing)
+            return await self._pending(assignment, message, job, wake, container=container, work=self._committing)
         except NetvpsError as error:
             if error.reason == ENGINE_AWAY or isinstance(error, TimedOut):
                 raise  # the session is not the cause: retry with backoff
@@ -167,12 +167,12 @@ class Kept:
         await self._committing.close()
 
     async def _pending(
-        self, assignment: Assignment, container: Container, message: str, job: Job, wake: Wake, *, background: Background
+        self, assignment: Assignment, message: str, job: Job, wake: Wake, *, container: Container, work: Background
     ) -> float | None:
         """Runs a job for a stopped session and reports it as pending; raises the job's error."""
         last = LastRun(container.run, assignment.generation)
         await asyncio.to_thread(self._last_runs.write, assignment.session_uid, last)
-        if background.run(job, wake, name=f"{message} {assignment.session_uid}"):
+        if work.run(job, wake, name=f"{message} {assignment.session_uid}"):
             return _AT_ONCE
         if assignment.desired is DesiredState.RUNNING:
             self._reporter.report(assignment, SessionState.PREPARING, message=f"{message}: its container is made again")

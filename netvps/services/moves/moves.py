@@ -283,7 +283,7 @@ async def _newest_copy(reader: Reader, session: Session, move: Move) -> tuple[Sn
 
 
 def _may_advance(change: Change) -> bool:
-    """Whether a move may have waited for a change: of a session that moves, of a snapshot, or of a copy that is held."""
+    """Whether a move may wait for a change: of a session that moves, of a snapshot, or of a copy that is held."""
     resource = change.resource
     if isinstance(resource, Session):
         return resource.moving == "open"
