@@ -167,6 +167,7 @@ class SnapshotOrders:
         self._reporter.report(assignment, SessionState.PREPARING, message=message)
         log.warning("restoring a snapshot in place", snapshot=restore.snapshot, previous=restore.previous)
         try:
+            await self._prepare(assignment)
             source = SnapshotSource(restore.snapshot, assignment.session_uid)
             plan = await self._make(assignment, source, restore.uid)
         except NetvpsError as error:
@@ -181,8 +182,8 @@ class SnapshotOrders:
         await self._engine.take_place(plan, source, replaced)
         return _AT_ONCE
 
-    async def clone(self, assignment: Assignment, source: SnapshotSource) -> float:
-        """Makes the container from a snapshot of another session. Raises GaveUp."""
+    async def clone(self, assignment: Assignment, source: SnapshotSource) -> None:
+        """Makes the container from a snapshot of another session; what it mounts is prepared. Raises GaveUp."""
         self._reporter.report(
             assignment, SessionState.PREPARING, message="making it from a snapshot of another session"
         )
@@ -192,11 +193,9 @@ class SnapshotOrders:
             self._reporter.report(assignment, SessionState.PREPARING, message=FETCHED_AGAIN)
         except NetvpsError as error:
             raise failed(error, "snapshot") from None
-        return _AT_ONCE
 
     async def _make(self, assignment: Assignment, source: SnapshotSource, restore_uid: str) -> Blueprint:
         """Makes a container from a snapshot, which replaces nothing yet. Raises a NetvpsError."""
-        await self._prepare(assignment)
         below = await self._engine.provide_below(source.session, source.uid, self._reporter.progress)
         plan = self._blueprint(assignment, below)
         plan = replace(plan, labels=plan.labels | {LABEL_RESTORE: restore_uid}) if restore_uid else plan

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import tarfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +19,7 @@ import pytest
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import DiskFull
 from netvps.domain.runner.docker_names import container_name
-from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState, SnapshotImage
+from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
 from netvps.domain.session.spec import Network, SessionSpec
 from netvps.domain.snapshot.copies import CopyReport
 from netvps.domain.snapshot.diff import DiffOrder, DiffScope
@@ -56,7 +55,7 @@ class Engine(DockerEngine):
 
     def __init__(self, lab: Lab) -> None:
         super().__init__(lab.docker, node=lab.node, node_name="here", copies=lab.copies, overlay=lab.overlay)
-        self.full = self.copy_fails = False
+        self.full = False
         self.begun, self.go_on = threading.Event(), asyncio.Event()
         self.go_on.set()
 
@@ -66,15 +65,6 @@ class Engine(DockerEngine):
         self.begun.set()
         await self.go_on.wait()
         return await super().take_snapshot(*arguments)
-
-    async def copy(self, *arguments: Any) -> bool:
-        if self.copy_fails:
-            raise DiskFull("the copy needs 9 MiB and 1 MiB are free")
-        return await super().copy(*arguments)
-
-    async def commit(self, *arguments: Any, **options: Any) -> SnapshotImage | None:
-        await self.go_on.wait()
-        return await super().commit(*arguments, **options)
 
 
 # A database that has its latest row in memory until it is flushed, and a hook that fails.
@@ -167,37 +157,6 @@ async def test_the_snapshot_of_a_stop_is_the_copy_by_another_name(lab: Lab) -> N
         assert archive.stat().st_nlink == 2
         await _taken(lab, assignment)
         assert archive.stat().st_nlink == 3
-
-
-async def test_a_snapshot_of_a_stopped_session_waits_for_no_commit_and_is_of_its_last_run(lab: Lab) -> None:
-    engine = Engine(lab)
-    async with lab.runner(engine):
-        assignment = await _started(lab)
-        engine.go_on.clear()
-        for uid, written in ((ONE, "first"), (TWO, "second")):
-            await lab.run_in(assignment, "touch", f"/root/{written}")
-            await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED, "snapshot_pending")
-            await _taken(lab, assignment, uid)
-            with tarfile.open(lab.copies / "snapshots" / f"{assignment.session_uid}-{uid}.tar") as archive:
-                names = archive.getnames()
-            assert ("./root/first" in names, "./root/second" in names) == (True, uid == TWO)
-            await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
-        engine.go_on.set()
-
-
-async def test_a_stopped_session_of_which_no_image_can_be_made_has_snapshots(lab: Lab) -> None:
-    engine = Engine(lab)
-    async with lab.runner(engine):
-        assignment = await _started(lab)  # with a name that no image holds
-        await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED, "snapshot_failed")
-        await _taken(lab, assignment)
-        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
-        engine.copy_fails = True
-        await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED, "snapshot_failed")
-        _order(lab, assignment, SnapshotOrder(TWO))
-        failed = await _result(lab, assignment, TWO)
-        assert failed.state is SnapshotState.FAILED
-        assert failed.message.endswith("the copy needs 9 MiB and 1 MiB are free")
 
 
 async def test_a_restore_replaces_nothing_that_is_not_saved(lab: Lab) -> None:

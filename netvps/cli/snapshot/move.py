@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from netvps.client import Client
     from netvps.domain.moves.move import MoveView
 
-_POLL_SECONDS: Final = 0.3
+_POLL_SECONDS: Final = 0.1
 
 
 @click.command("move")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -173,7 +173,9 @@ class SessionActions:
             case Revert(restore, replaced):
                 return await self._snapshots.revert(assignment, restore, replaced)
             case Clone(source):
-                return await self._snapshots.clone(assignment, source)
+                await self._preparation.prepare(assignment)
+                await self._while_boot(assignment, self._snapshots.clone(assignment, source))
+                return _AT_ONCE
             case steps.Remove(container, saved):
                 await self._logs.save(assignment.session_uid, self._engine.logs)
                 log.info("removing the container: its snapshot is recorded", snapshot=saved.snapshot.image)
@@ -222,17 +224,24 @@ class SessionActions:
         self._say(assignment, SessionState.STARTING, message=f"creating its container from {source.reference}")
         await self._preparation.prepare(assignment)
         made = self._preparation.blueprint(assignment, source)
+        try:
+            await self._while_boot(assignment, self._engine.create(made))
+        except NetvpsError as error:
+            raise failed(error, "container") from None
+        return _AT_ONCE
+
+    async def _while_boot(self, assignment: Assignment, work: Coroutine[None, None, object]) -> None:
+        """Works with the engine while the control plane makes the agent's certificate. Raises the error of `work`."""
         failure: NetvpsError | None = None
-        async with asyncio.TaskGroup() as group:  # control plane and engine work in parallel
+        async with asyncio.TaskGroup() as group:
             boot = group.create_task(self._preparation.boot(assignment), name="agent's certificate")
             try:
-                await self._engine.create(made)
+                await work
             except NetvpsError as error:
                 failure = error
                 boot.cancel()
         if failure:
-            raise failed(failure, "container")
-        return _AT_ONCE
+            raise failure
 
     async def _restore(self, assignment: Assignment, files: SavedFiles, replaced: Container | None) -> float:
         taken = f"{files.create_time:%Y-%m-%d %H:%M:%S} UTC"

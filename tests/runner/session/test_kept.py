@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tarfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from netvps.domain.runner.docker_names import container_name
 from netvps.domain.session.blueprint import Blueprint
 from netvps.domain.session.container import Container, Observed, Status
 from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
+from netvps.domain.snapshot.snapshot import SnapshotOrder, SnapshotResult, SnapshotState
 from tests.runner.lab import Lab
 
 pytestmark = pytest.mark.docker
@@ -71,6 +73,18 @@ async def forgotten(lab: Lab, assignment: Assignment) -> None:
             lab.api.remove_image(snapshot.image, force=True)
 
     await asyncio.to_thread(forget)
+
+
+async def taken(lab: Lab, assignment: Assignment, uid: str) -> SnapshotResult:
+    """The result of an order for a snapshot."""
+    known = lab.link.wanted[assignment.session_uid]
+    lab.link.assign(replace(known, snapshot_orders=(SnapshotOrder(uid),)))
+
+    def results() -> list[SnapshotResult]:
+        return [one for report in lab.link.reports[-1:] for one in report.snapshots if one.uid == uid]
+
+    await lab.link.until(lambda: bool(results()))
+    return results()[0]
 
 
 async def container_id(lab: Lab, assignment: Assignment) -> object:
@@ -197,6 +211,36 @@ async def test_a_copy_that_fails_is_reported_once_the_snapshot_is_taken(lab: Lab
         engine.copy_fails = False
         await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
         await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED)
+
+
+async def test_a_snapshot_of_a_stopped_session_waits_for_no_commit_and_is_of_its_last_run(lab: Lab) -> None:
+    engine = Engine(lab)
+    async with lab.runner(engine):
+        assignment = await started(lab)
+        engine.go_on.clear()
+        for uid in ("0000000000001", "0000000000002"):
+            await lab.run_in(assignment, "touch", f"/root/{uid}")
+            await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED, "snapshot_pending")
+            assert (await taken(lab, assignment, uid)).state is SnapshotState.READY
+            with tarfile.open(lab.copies / "snapshots" / f"{assignment.session_uid}-{uid}.tar") as archive:
+                assert f"./root/{uid}" in archive.getnames()
+            await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        engine.go_on.set()
+
+
+async def test_a_stopped_session_of_which_no_image_can_be_made_has_snapshots(lab: Lab) -> None:
+    engine = Engine(lab)
+    async with lab.runner(engine):
+        assignment = await started(lab)
+        await lab.run_in(assignment, "touch", "/root/.wh.file")
+        await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED, "snapshot_failed")
+        assert (await taken(lab, assignment, "0000000000001")).state is SnapshotState.READY
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        engine.copy_fails = True
+        await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED, "snapshot_failed")
+        failed = await taken(lab, assignment, "0000000000002")
+        assert failed.state is SnapshotState.FAILED
+        assert failed.message.endswith("the copy needs 9 MiB and 1 MiB are free")
 
 
 async def test_what_was_removed_before_it_was_copied_is_reported_and_nothing_older_starts(lab: Lab) -> None:

@@ -15,12 +15,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 import docker.errors
+import docker.utils
+import requests.exceptions
 
-from netvps.adapters.docker.client import Answer, Api, Docker
+from netvps.adapters.docker.client import CALL_SECONDS, Answer, Api, Docker
 from netvps.adapters.docker.containers.containers import parse_time
 from netvps.adapters.docker.errors import ContainerNotFound, ImageExportFailed, ImageImportFailed, ImageNotFound
 from netvps.adapters.docker.files.archives import Archives, GivenUp, Note, own_errors
@@ -309,12 +312,8 @@ def _renew_machine_id(container_id: str, api: Api) -> None:
     renewed = f"{secrets.token_hex(16)}\n".encode()
     for path in _MACHINE_IDS:
         folder, _, name = path.rpartition("/")
-        try:
-            pieces, found = api.get_archive(container_id, path)
-            pieces.close()
-        except docker.errors.NotFound:
-            continue
-        if not 0 < int(found.get("size") or 0) <= _MAX_MACHINE_ID or found.get("linkTarget"):
+        found = _stat(api, container_id, path)
+        if not found or not 0 < int(found.get("size") or 0) <= _MAX_MACHINE_ID or found.get("linkTarget"):
             continue  # empty: it is made at the first start; a link: the other one is meant
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -322,6 +321,23 @@ def _renew_machine_id(container_id: str, api: Api) -> None:
             entry.size, entry.mode = len(renewed), 0o444
             archive.addfile(entry, io.BytesIO(renewed))
         api.put_archive(container_id, folder, packed.getvalue())
+
+
+def _stat(api: Api, container_id: str, path: str) -> Answer | None:
+    """What Docker knows of a file in a container; None if there is none.
+
+    The library asks with the content only, for which Docker starts a process: ten times as long as all else here.
+    """
+    url = f"{api.base_url}/v{api.api_version}/containers/{container_id}/archive"
+    answer = api.head(url, params={"path": path}, timeout=CALL_SECONDS)
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        return None
+    try:
+        answer.raise_for_status()
+    except requests.exceptions.HTTPError as error:
+        docker.errors.create_api_error_from_http_exception(error)
+    found: Answer = docker.utils.decode_json_header(answer.headers["X-Docker-Container-Path-Stat"])
+    return found
 
 
 def _saved(uid: str, note: Note) -> SavedSnapshot:
