@@ -17,7 +17,7 @@ from netvps.services.copies.orders import order_copy
 from netvps.services.moves.evictions import evict, left_runners
 from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.sessions.gpus import gpu_holders
-from netvps.services.sessions.scheduler import uses_of_runners
+from netvps.services.sessions.scheduler import architecture_of, uses_of_runners
 from netvps.services.snapshots.take import take_snapshot
 from netvps.services.snapshots.use import snapshots_of
 
@@ -85,8 +85,7 @@ async def find_target(reader: Reader, session: Session, move: Move) -> Runner | 
     """The runner that a session goes to; or why there is none, for people."""
     runners = [runner for runner in await reader.find(Runner) if runner.uid != move.origin]
     left = await left_runners(reader, session.uid)
-    origin = await reader.get(Runner, move.origin)
-    machine = origin.capacity.architecture if origin else ""
+    machine = await architecture_of(reader, session.uid)
     able = [runner for runner in runners if runner.can_hold_copies and is_able(runner) and runner.uid not in left]
     able = [runner for runner in able if runs_on(runner.capacity.architecture, machine)]
     chosen = next((runner for runner in able if runner.uid == move.target), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from netvps.domain.image.places import runs_on
 from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.moves.move import Move, MoveStage
 from netvps.domain.moves.steps import from_here
@@ -26,7 +27,7 @@ from netvps.services.images.holdings import ImageHoldings
 from netvps.services.moves.advance import advance, find_target, switch
 from netvps.services.moves.evictions import left_runners, release, release_all
 from netvps.services.sessions.removal import runner_named
-from netvps.services.sessions.scheduler import place_waiting
+from netvps.services.sessions.scheduler import architecture_of, place_waiting
 from netvps.services.sessions.scope import find_session
 from netvps.services.snapshots.use import snapshots_of
 
@@ -260,7 +261,9 @@ async def _newest_copy(reader: Reader, session: Session, move: Move) -> tuple[Sn
     """The newest snapshot that a runner which can take the session now holds, and the best such runner."""
     ready = [one for one in await snapshots_of(reader, session.uid) if one.state is SnapshotState.READY]
     left = await left_runners(reader, session.uid)
-    runners = {runner.uid: runner for runner in await reader.find(Runner) if runner.uid not in left}
+    found, made_on = await reader.find(Runner), await architecture_of(reader, session.uid)
+    fitting = [runner for runner in found if runs_on(runner.capacity.architecture, made_on)]
+    runners = {runner.uid: runner for runner in fitting if runner.uid not in left}
     for snapshot in sorted(ready, key=lambda one: one.uid, reverse=True):
         holders = [runners[one.runner] for one in snapshot.usable if one.runner in runners]
         able = [one for one in holders if one.can_hold_copies and is_able(one) and one.uid != move.origin]

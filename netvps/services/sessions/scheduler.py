@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from netvps.domain.image.places import ImagePlaces
+from netvps.domain.image.places import ImagePlaces, runs_on
 from netvps.domain.runner.placement import Use, choose, gpus_for, why_none
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED, place, wait
@@ -67,9 +67,26 @@ async def _able(reader: Reader, session: Session, online: list[Runner], now: dat
     if snapshot is None or snapshot.state is not SnapshotState.READY:
         return _without_snapshot(session, snapshot, now)
     held_by = {holder.runner: holder.name for holder in snapshot.counted}
-    able = [runner for runner in online if runner.uid in held_by]
-    names = ", ".join(held_by.values())
-    return able or wait(session, "", f"waiting for a runner with its snapshot {snapshot.full_name}: {names}", now)
+    holding = [runner for runner in online if runner.uid in held_by]
+    made_on = await architecture_of(reader, snapshot.session)
+    able = [runner for runner in holding if runs_on(runner.capacity.architecture, made_on)]
+    if able:
+        return able
+    why = f"waiting for a runner with its snapshot {snapshot.full_name}: {', '.join(held_by.values())}"
+    if holding:
+        have = ", ".join(sorted({runner.capacity.architecture for runner in holding}))
+        why = (
+            f"its snapshot {snapshot.full_name} is of {made_on}, and the runners that are online and hold it are "
+            f"{have}: start one of {made_on} that holds it, or ask for more copies (netvps snapshot copies)"
+        )
+    return wait(session, "", why, now)
+
+
+async def architecture_of(reader: Reader, session_uid: str) -> str:
+    """The architecture of the machine that a session is on, and its files are for; '' if it is not known."""
+    session = await reader.get(Session, session_uid)
+    runner = await reader.get(Runner, session.runner) if session and session.runner else None
+    return runner.capacity.architecture if runner else ""
 
 
 def _without_snapshot(session: Session, snapshot: Snapshot | None, now: datetime) -> Session:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps.domain.runner.runner import Capacity
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.snapshot.copies import CopyReport, CopyState
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotCause, SnapshotDraft, SnapshotResult, SnapshotState
 from netvps.errors import AlreadyExists, NotFound, WrongState
-from tests.fakes.world import ALICE
+from tests.fakes.world import ALICE, HELLO
 from tests.services.snapshots.taking import ready, report, running, taken
 
 if TYPE_CHECKING:
@@ -42,6 +45,25 @@ async def test_the_present_state_becomes_a_snapshot_and_the_clone_waits_for_it(w
     placed = await world.row(Session, made.uid)
     assert placed is not None
     assert placed.runner_name == "lab1"
+
+
+async def test_a_clone_is_never_placed_on_another_architecture(world: World) -> None:
+    one = await world.runner("lab1", hello=replace(HELLO, capacity=replace(HELLO.capacity, architecture="amd64")))
+    await running(world)
+    arm = replace(HELLO, capacity=Capacity(1000, 1 << 50, 1 << 50, architecture="arm64"))
+    two = await world.runner("lab2", hello=arm)
+    snapshot = await world.snapshots.create(ALICE, "dev1", SnapshotDraft("one", copies=2))
+    await ready(world, snapshot)
+    await world.copies.replenish()
+    await world.copies.report(two.uid, CopyReport(snapshot.session, snapshot.uid, CopyState.HELD))
+    made = await world.clones.clone(ALICE, "dev1", session_id="dev2", snapshot_id="one")
+    assert made.runner == one.uid  # though the other one holds it, and is larger
+    await world.runners.offline(one.uid)
+    waits = await world.clones.clone(ALICE, "dev1", session_id="dev3", snapshot_id="one")
+    assert waits.runner == ""
+    assert "dev1.alice/one is of amd64, and the runners that are online and hold it are arm64" in waits.message
+    with pytest.raises(WrongState, match="no runner that is online has a verified copy of it"):
+        await world.moves.move(ALICE, "dev1", from_copy=True)
 
 
 async def test_the_source_is_in_use_until_the_clone_runs(world: World) -> None:
