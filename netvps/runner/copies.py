@@ -27,7 +27,7 @@ MAX_AT_ONCE: Final = 1
 MAX_SENT: Final = 4
 """Parts that are sent at the same time."""
 RATE: Final = 64 << 20
-"""Bytes a second that each transfer takes at most, so that sessions keep most of disk and network."""
+"""Bytes a second that each transfer takes at most, unless it is urgent: sessions keep most of disk and network."""
 REPORT_SECONDS: Final = 1.0
 _SILENCE_SECONDS: Final = 60.0
 _MAX_NOTE: Final = 1 << 20
@@ -40,13 +40,14 @@ class _Transfer:
     """How far a transfer is, and its pace."""
 
     total: int
+    urgent: bool
     done: int = 0
     began: float = field(default_factory=time.monotonic)
     reported: float = 0.0
 
     def behind(self) -> float:
         """Seconds to wait so that the rate is not exceeded."""
-        return self.done / RATE - (time.monotonic() - self.began)
+        return 0.0 if self.urgent else self.done / RATE - (time.monotonic() - self.began)
 
     def rate(self) -> int:
         """Bytes a second since the beginning."""
@@ -169,7 +170,7 @@ class CopyOrders(Generic[A]):
         source, description = await self._note(order)
         arrival = await self._files.arriving(order.session, order.snapshot, description)
         parts = await self._files.missing(arrival)
-        transfer = _Transfer(sum(part.size - part.have for part in parts))
+        transfer = _Transfer(sum(part.size - part.have for part in parts), order.urgent)
 
         def progress(count: int) -> None:
             transfer.done += count

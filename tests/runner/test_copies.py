@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -250,6 +251,13 @@ async def test_a_rate_slows_a_transfer_down(copied: Copied, monkeypatch: pytest.
         orders.order(ORDER)
         await copied.until(lambda report: report.state is CopyState.HELD)
     assert asyncio.get_running_loop().time() - began >= 0.09
+
+
+async def test_an_urgent_transfer_is_not_slowed_down(copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "RATE", 1e-6)  # 10 bytes would take months
+    async with copied.orders() as orders:
+        orders.order(replace(ORDER, urgent=True))
+        await copied.until(lambda report: report.state is CopyState.HELD)
 
 
 async def test_silence_ends_a_transfer(copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/copy.proto\x12\rnetvps.api.v1\"D\n\tCopyOrder\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x02 \x01(\t\x12\x0c\n\x04\x64rop\x18\x03 \x01(\x08\"\xc4\x01\n\nCopyReport\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.netvps.api.v1.CopyState\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\ndone_bytes\x18\x05 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x06 \x01(\x03\x12\x0c\n\x04rate\x18\x07 \x01(\x03\x12\x1a\n\x12\x64\x61maged_runner_uid\x18\x08 \x01(\t\"\x82\x01\n\x0b\x43opyRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x03 \x01(\t\x12%\n\x04part\x18\x04 \x01(\x0e\x32\x17.netvps.api.v1.CopyPart\x12\x0e\n\x06offset\x18\x05 \x01(\x03\"t\n\x10ImageCopyRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x14\n\x0cimage_digest\x18\x03 \x01(\t\x12\x14\n\x0clayer_digest\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\"u\n\x10ReadImageRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x14\n\x0cimage_digest\x18\x02 \x01(\t\x12\x14\n\x0clayer_digest\x18\x03 \x01(\t\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x12\n\nrunner_uid\x18\x05 \x01(\t\"5\n\x11ReadImageResponse\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x87\x01\n\x0fReadCopyRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x02 \x01(\t\x12%\n\x04part\x18\x03 \x01(\x0e\x32\x17.netvps.api.v1.CopyPart\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x12\n\nrunner_uid\x18\x05 \x01(\t\"4\n\x10ReadCopyResponse\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"A\n\x0fSendCopyRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\x12\n\x10SendCopyResponse*c\n\x08\x43opyPart\x12\x19\n\x15\x43OPY_PART_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43OPY_PART_NOTE\x10\x01\x12\x13\n\x0f\x43OPY_PART_FILES\x10\x02\x12\x13\n\x0f\x43OPY_PART_IMAGE\x10\x03*i\n\tCopyState\x12\x1a\n\x16\x43OPY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OPY_STATE_PENDING\x10\x01\x12\x13\n\x0f\x43OPY_STATE_HELD\x10\x02\x12\x13\n\x0f\x43OPY_STATE_GONE\x10\x03\x32\xfd\x01\n\x0b\x43opyService\x12M\n\x08ReadCopy\x12\x1e.netvps.api.v1.ReadCopyRequest\x1a\x1f.netvps.api.v1.ReadCopyResponse0\x01\x12P\n\tReadImage\x12\x1f.netvps.api.v1.ReadImageRequest\x1a .netvps.api.v1.ReadImageResponse0\x01\x12M\n\x08SendCopy\x12\x1e.netvps.api.v1.SendCopyRequest\x1a\x1f.netvps.api.v1.SendCopyResponse(\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/copy.proto\x12\rnetvps.api.v1\"T\n\tCopyOrder\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x02 \x01(\t\x12\x0c\n\x04\x64rop\x18\x03 \x01(\x08\x12\x0e\n\x06urgent\x18\x04 \x01(\x08\"\xc4\x01\n\nCopyReport\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.netvps.api.v1.CopyState\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\ndone_bytes\x18\x05 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x06 \x01(\x03\x12\x0c\n\x04rate\x18\x07 \x01(\x03\x12\x1a\n\x12\x64\x61maged_runner_uid\x18\x08 \x01(\t\"\x82\x01\n\x0b\x43opyRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x03 \x01(\t\x12%\n\x04part\x18\x04 \x01(\x0e\x32\x17.netvps.api.v1.CopyPart\x12\x0e\n\x06offset\x18\x05 \x01(\x03\"t\n\x10ImageCopyRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x14\n\x0cimage_digest\x18\x03 \x01(\t\x12\x14\n\x0clayer_digest\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\"u\n\x10ReadImageRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x14\n\x0cimage_digest\x18\x02 \x01(\t\x12\x14\n\x0clayer_digest\x18\x03 \x01(\t\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x12\n\nrunner_uid\x18\x05 \x01(\t\"5\n\x11ReadImageResponse\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x87\x01\n\x0fReadCopyRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x02 \x01(\t\x12%\n\x04part\x18\x03 \x01(\x0e\x32\x17.netvps.api.v1.CopyPart\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x12\n\nrunner_uid\x18\x05 \x01(\t\"4\n\x10ReadCopyResponse\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"A\n\x0fSendCopyRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\x12\n\x10SendCopyResponse*c\n\x08\x43opyPart\x12\x19\n\x15\x43OPY_PART_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43OPY_PART_NOTE\x10\x01\x12\x13\n\x0f\x43OPY_PART_FILES\x10\x02\x12\x13\n\x0f\x43OPY_PART_IMAGE\x10\x03*i\n\tCopyState\x12\x1a\n\x16\x43OPY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OPY_STATE_PENDING\x10\x01\x12\x13\n\x0f\x43OPY_STATE_HELD\x10\x02\x12\x13\n\x0f\x43OPY_STATE_GONE\x10\x03\x32\xfd\x01\n\x0b\x43opyService\x12M\n\x08ReadCopy\x12\x1e.netvps.api.v1.ReadCopyRequest\x1a\x1f.netvps.api.v1.ReadCopyResponse0\x01\x12P\n\tReadImage\x12\x1f.netvps.api.v1.ReadImageRequest\x1a .netvps.api.v1.ReadImageResponse0\x01\x12M\n\x08SendCopy\x12\x1e.netvps.api.v1.SendCopyRequest\x1a\x1f.netvps.api.v1.SendCopyResponse(\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,30 +32,30 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.copy_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_COPYPART']._serialized_start=1016
-  _globals['_COPYPART']._serialized_end=1115
-  _globals['_COPYSTATE']._serialized_start=1117
-  _globals['_COPYSTATE']._serialized_end=1222
+  _globals['_COPYPART']._serialized_start=1032
+  _globals['_COPYPART']._serialized_end=1131
+  _globals['_COPYSTATE']._serialized_start=1133
+  _globals['_COPYSTATE']._serialized_end=1238
   _globals['_COPYORDER']._serialized_start=43
-  _globals['_COPYORDER']._serialized_end=111
-  _globals['_COPYREPORT']._serialized_start=114
-  _globals['_COPYREPORT']._serialized_end=310
-  _globals['_COPYREQUEST']._serialized_start=313
-  _globals['_COPYREQUEST']._serialized_end=443
-  _globals['_IMAGECOPYREQUEST']._serialized_start=445
-  _globals['_IMAGECOPYREQUEST']._serialized_end=561
-  _globals['_READIMAGEREQUEST']._serialized_start=563
-  _globals['_READIMAGEREQUEST']._serialized_end=680
-  _globals['_READIMAGERESPONSE']._serialized_start=682
-  _globals['_READIMAGERESPONSE']._serialized_end=735
-  _globals['_READCOPYREQUEST']._serialized_start=738
-  _globals['_READCOPYREQUEST']._serialized_end=873
-  _globals['_READCOPYRESPONSE']._serialized_start=875
-  _globals['_READCOPYRESPONSE']._serialized_end=927
-  _globals['_SENDCOPYREQUEST']._serialized_start=929
-  _globals['_SENDCOPYREQUEST']._serialized_end=994
-  _globals['_SENDCOPYRESPONSE']._serialized_start=996
-  _globals['_SENDCOPYRESPONSE']._serialized_end=1014
-  _globals['_COPYSERVICE']._serialized_start=1225
-  _globals['_COPYSERVICE']._serialized_end=1478
+  _globals['_COPYORDER']._serialized_end=127
+  _globals['_COPYREPORT']._serialized_start=130
+  _globals['_COPYREPORT']._serialized_end=326
+  _globals['_COPYREQUEST']._serialized_start=329
+  _globals['_COPYREQUEST']._serialized_end=459
+  _globals['_IMAGECOPYREQUEST']._serialized_start=461
+  _globals['_IMAGECOPYREQUEST']._serialized_end=577
+  _globals['_READIMAGEREQUEST']._serialized_start=579
+  _globals['_READIMAGEREQUEST']._serialized_end=696
+  _globals['_READIMAGERESPONSE']._serialized_start=698
+  _globals['_READIMAGERESPONSE']._serialized_end=751
+  _globals['_READCOPYREQUEST']._serialized_start=754
+  _globals['_READCOPYREQUEST']._serialized_end=889
+  _globals['_READCOPYRESPONSE']._serialized_start=891
+  _globals['_READCOPYRESPONSE']._serialized_end=943
+  _globals['_SENDCOPYREQUEST']._serialized_start=945
+  _globals['_SENDCOPYREQUEST']._serialized_end=1010
+  _globals['_SENDCOPYRESPONSE']._serialized_start=1012
+  _globals['_SENDCOPYRESPONSE']._serialized_end=1030
+  _globals['_COPYSERVICE']._serialized_start=1241
+  _globals['_COPYSERVICE']._serialized_end=1494
 # @@protoc_insertion_point(module_scope)

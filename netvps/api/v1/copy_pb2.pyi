@@ -84,22 +84,26 @@ class CopyOrder(_message.Message):
     SESSION_UID_FIELD_NUMBER: _builtins.int
     SNAPSHOT_UID_FIELD_NUMBER: _builtins.int
     DROP_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
     """Uid of the session."""
     snapshot_uid: _builtins.str
     """Uid of the snapshot."""
     drop: _builtins.bool
     """Whether it should be gone; else it should be held."""
+    urgent: _builtins.bool
+    """Whether someone waits for it, as a session moves: then its transfer takes all of disk and network that it can get."""
     def __init__(
         self,
         *,
         session_uid: _builtins.str = ...,
         snapshot_uid: _builtins.str = ...,
         drop: _builtins.bool = ...,
+        urgent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop", b"drop", "session_uid", b"session_uid", "snapshot_uid", b"snapshot_uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop", b"drop", "session_uid", b"session_uid", "snapshot_uid", b"snapshot_uid", "urgent", b"urgent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

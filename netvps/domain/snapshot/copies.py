@@ -56,6 +56,8 @@ class Copy:
     held: bool = False
     """Its receipt is recorded."""
     drop: bool = False
+    urgent: bool = False
+    """Someone waits for it, as its session moves."""
     revision: int = 0
 
     @property
@@ -71,6 +73,8 @@ class CopyOrder:
     session: str
     snapshot: str
     drop: bool = False
+    urgent: bool = False
+    """Its transfer takes all of disk and network that it can get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class MissingPart:
 
 def order_of(copy: Copy) -> CopyOrder:
     """The copy as its runner needs it."""
-    return CopyOrder(copy.session, copy.snapshot, copy.drop)
+    return CopyOrder(copy.session, copy.snapshot, copy.drop, copy.urgent)
 
 
 def received(snapshot: Snapshot, holder: Holder, now: datetime) -> Snapshot:

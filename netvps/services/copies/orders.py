@@ -37,9 +37,11 @@ async def require_runners(reader: Reader, snapshot: Snapshot, copies: int) -> No
         raise WrongState(f"snapshot {snapshot.full_name} cannot have that many copies: {why}", reason="TOO_FEW_RUNNERS")
 
 
-async def order_copy(tx: Transaction, snapshot: Snapshot, runner: Runner, now: datetime) -> None:
-    """Orders that a runner copies a snapshot."""
-    await tx.put(Copy(snapshot.uid, snapshot.session, runner.uid, runner.name, now))
+async def order_copy(
+    tx: Transaction, snapshot: Snapshot, runner: Runner, now: datetime, *, urgent: bool = False
+) -> None:
+    """Orders that a runner copies a snapshot; `urgent` where someone waits for that."""
+    await tx.put(Copy(snapshot.uid, snapshot.session, runner.uid, runner.name, now, urgent=urgent))
 
 
 async def replenish(tx: Transaction, snapshot: Snapshot, now: datetime) -> bool:

@@ -140,10 +140,13 @@ async def _take(tx: Transaction, session: Session, move: Move, now: datetime, *,
 async def _copy(
     tx: Transaction, session: Session, move: Move, target: Runner, *, missing: tuple[Snapshot, ...], now: datetime
 ) -> None:
+    urgent = move.resume or not move.drain  # its session is down, or its owner waits
     for snapshot in missing:
         copy = await tx.get(Copy, f"{snapshot.uid}.{target.uid}")
         if copy is None:
-            await order_copy(tx, snapshot, target, now)
+            await order_copy(tx, snapshot, target, now, urgent=urgent)
+        elif urgent and not (copy.urgent or copy.held or copy.drop):
+            await tx.put(replace(copy, urgent=True))
     changed = replace(move, stage=MoveStage.COPYING, message="")
     if changed != session.move:
         await tx.put(replace(session, move=changed))

@@ -334,7 +334,7 @@ metric_samples = st.builds(MetricSample, name=text, time=times, measured=measure
 metrics_requests = st.builds(MetricsRequest, session_uids=st.frozensets(labels, max_size=3), machine=st.booleans())
 metrics_reports = st.builds(MetricsReport, st.dictionaries(st.just(MACHINE) | labels, measurements, max_size=3))
 
-copy_orders = st.builds(CopyOrder, uids, uids, st.booleans())
+copy_orders = st.builds(CopyOrder, uids, uids, st.booleans(), st.booleans())
 copy_reports = st.builds(
     CopyReport,
     uids,

@@ -40,6 +40,7 @@ async def test_a_running_session_moves_with_all_that_it_has(cluster: Cluster, wo
     assert {copy.runner for copy in copies} == {second}
     assert {copy.snapshot for copy in copies} >= {kept.uid}
     assert len(copies) == 2
+    assert all(copy.urgent for copy in copies)  # it is down meanwhile
     await cluster.step()
     assert (await cluster.session()).runner == first  # without receipts, nothing changes
     await cluster.receive()

@@ -16,7 +16,7 @@ COPY_PART = EnumPair(CopyPart, pb.CopyPart, "COPY_PART_")
 
 def copy_order_to_proto(order: CopyOrder) -> pb.CopyOrder:
     """Converts all fields."""
-    return pb.CopyOrder(session_uid=order.session, snapshot_uid=order.snapshot, drop=order.drop)
+    return pb.CopyOrder(session_uid=order.session, snapshot_uid=order.snapshot, drop=order.drop, urgent=order.urgent)
 
 
 def copy_order_from_proto(message: pb.CopyOrder) -> CopyOrder:
@@ -25,6 +25,7 @@ def copy_order_from_proto(message: pb.CopyOrder) -> CopyOrder:
         names.check_uid(message.session_uid, "session_uid"),
         names.check_uid(message.snapshot_uid, "snapshot_uid"),
         message.drop,
+        message.urgent,
     )
 
 
