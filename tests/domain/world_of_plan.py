@@ -14,7 +14,6 @@ from netvps.domain.session.session import Assignment, DesiredState, SnapshotImag
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.saved import SavedSnapshot
 from netvps.domain.snapshot.snapshot import SnapshotOrder
-from netvps.domain.snapshot.steps import Keep
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 UID = "0123456789abc"
@@ -140,7 +139,7 @@ class World:
             case steps.Copy(container):
                 self.last = LastRun(container.run, self.wanted.generation)
                 self.copy = (SavedFiles(container.run, container.image, self.tick()), self.files)
-            case Keep(uid, run):
+            case steps.Take(uid, Container(run=run), None):
                 assert self.copy is not None
                 assert keeps(self.copy[0].run, run)
                 self.snapshot(uid, run, self.copy[1])

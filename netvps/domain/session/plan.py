@@ -59,7 +59,7 @@ from netvps.domain.session.steps import (
 )
 from netvps.domain.snapshot.snapshot import Restore as SnapshotRestore
 from netvps.domain.snapshot.snapshot import SnapshotSource
-from netvps.domain.snapshot.steps import Clone, Drop, Keep, Revert, due_restore, saves_first
+from netvps.domain.snapshot.steps import Clone, Drop, Revert, due_restore, saves_first
 from netvps.domain.snapshot.steps import snapshot_to_drop as to_drop
 from netvps.domain.snapshot.steps import snapshot_to_take as to_take
 
@@ -95,7 +95,7 @@ def _taking(uid: str, step: Step, assignment: Assignment, observed: Observed) ->
     files, excluded = observed.files, assignment.spec.snapshot_policy.excluded_paths
     # While another is taken, its file may still get the name of this one.
     if files and _is_copied(observed, container) and set(files.excluded) <= set(excluded) and not observed.taking:
-        return Keep(uid, container.run)
+        return Take(uid, container, None)
     if isinstance(step, Commit) and not container.files:  # it cannot be taken, and says why
         pending = Rest(SessionState.STOPPED, reason=SNAPSHOT_PENDING, message="taking its snapshot")
         return Take(uid, container, pending)

@@ -10,7 +10,7 @@ from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import SessionState, SnapshotImage
 from netvps.domain.snapshot.snapshot import SnapshotSource
-from netvps.domain.snapshot.steps import Clone, Drop, Keep, Revert
+from netvps.domain.snapshot.steps import Clone, Drop, Revert
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +147,14 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Take this snapshot, of the copy if there is no container, while the session is as `meanwhile` says."""
+    """Take this snapshot, of the copy if there is no container, while the session is as `meanwhile` says.
+
+    `meanwhile` None: the copy of the container's last run becomes it, which takes no time, and nothing of the engine.
+    """
 
     uid: str
     container: Container | None
-    meanwhile: Rest
+    meanwhile: Rest | None
     source: SnapshotSource | None = None
     """The snapshot that the session is to be made from, as long as it has no other files."""
 
@@ -190,5 +193,5 @@ Step = (
     Fetch | Create | Restore | Move | Start | Pause | Unpause | Resize | Ended
     | Terminate | Copy | Commit | Record | Remove | Prune | Flatten
     | Rest | Wait | Refuse | Erase | Adopt
-    | Take | Keep | Drop | Revert | Clone
+    | Take | Drop | Revert | Clone
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """The actions on snapshots, and which of the orders in an assignment are due; as pure functions of what is inspected.
 
 order                      take → (reported READY)                 delete: drop → (reported)
-order, stopped and copied  keep → (reported READY), before the engine ends and commits the container
+order, stopped and copied  take → (reported READY), before the engine ends and commits the container
 restore in place           terminate → take (the present state) → revert → (reported DONE) → start, if it ran
                            held: terminate (PID 1 stays) → take → terminate → revert → …
 clone without container    clone → start
@@ -33,14 +33,6 @@ class Drop:
     """Remove this snapshot."""
 
     uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Make the copy of the last run this snapshot, too: that takes no space, and waits for nothing of the engine."""
-
-    uid: str
-    run: str
 
 
 @dataclass(frozen=True, slots=True)

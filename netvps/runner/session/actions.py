@@ -18,7 +18,7 @@ from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.lifecycle import ENDED, SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.plan import why_made_again
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
-from netvps.domain.snapshot.steps import Clone, Drop, Keep, Revert
+from netvps.domain.snapshot.steps import Clone, Drop, Revert
 from netvps.errors import AlreadyExists, DataLoss, NetvpsError, WrongState
 from netvps.runner.ports import Engine, Link
 from netvps.runner.session.agent.runtime import RuntimeFolder
@@ -160,9 +160,9 @@ class SessionActions:
                     kept=kept,
                 )
                 return None
-            case Keep(uid, run):
-                return await self._snapshots.take_copy(assignment, uid, run)
             case steps.Take(uid, container, meanwhile, source):
+                if meanwhile is None:
+                    return await self._snapshots.take_copy(assignment, uid, container.run if container else "")
                 pause = await self._rest(assignment, meanwhile, wake)
                 if container and not container.files and (why := self._kept.why_not_copied):
                     return self._snapshots.fail(uid, WrongState(why))

@@ -22,7 +22,7 @@ from netvps.domain.snapshot.snapshot import (
     SnapshotSource,
     SnapshotState,
 )
-from netvps.domain.snapshot.steps import Clone, Drop, Keep, Revert, restore_result, snapshot_results
+from netvps.domain.snapshot.steps import Clone, Drop, Revert, restore_result, snapshot_results
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 RUNNING, STOPPED = DesiredState.RUNNING, DesiredState.STOPPED
@@ -56,8 +56,8 @@ def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: objec
         (_want(TAKES_ONE, desired=STOPPED), Observed(), steps.Take("one", None, steps.Rest(SessionState.STOPPED))),
         # Once its files are copied, nothing more of the engine is waited for.
         (_want(TAKES_ONE, desired=STOPPED), Observed(HELD), steps.Copy(HELD)),
-        (_want(TAKES_ONE, desired=STOPPED), Observed(HELD, files=COPIED), Keep("one", HELD.run)),
-        (_want(TAKES_ONE, desired=STOPPED), Observed(READABLE, files=COPIED), Keep("one", READABLE.run)),
+        (_want(TAKES_ONE, desired=STOPPED), Observed(HELD, files=COPIED), steps.Take("one", HELD, None)),
+        (_want(TAKES_ONE, desired=STOPPED), Observed(READABLE, files=COPIED), steps.Take("one", READABLE, None)),
         (
             _want(TAKES_ONE, desired=STOPPED),
             Observed(READABLE, files=COPIED, snapshots={"one": ONE}),
