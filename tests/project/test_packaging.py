@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 import hatch_build
@@ -79,9 +80,11 @@ def test_what_is_pinned_in_the_project_is_what_is_locked() -> None:
 
 
 def test_the_compose_files_are_packed_and_the_folder_of_the_source_is_the_same() -> None:
-    packed = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
-    files = list((ROOT / "deploy/compose").iterdir())
-    assert files
-    for file in files:
-        assert f"netvps/cli/install/compose/{file.name}" in packed
-        assert file.resolve().parent == TEMPLATES
+    builders = WheelBuilder(str(ROOT)), SdistBuilder(str(ROOT))
+    packed = [{file.distribution_path for file in builder.recurse_included_files()} for builder in builders]
+    for folder in ("compose", "caddy"):
+        files = list((ROOT / "deploy" / folder).iterdir())
+        assert files
+        for file in files:
+            assert all(f"netvps/cli/install/{folder}/{file.name}" in names for names in packed)
+            assert file.resolve().parent == TEMPLATES.with_name(folder)

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 TEMPLATES: Final = Path(__file__).with_name("compose")
 """The compose files of all shapes; deploy/compose is a link to it."""
-SHAPES: Final = ("all-in-one", "server-runners", "server", "runner")
+SHAPES: Final = ("all-in-one", "server-runners", "server", "runner", "server-auth")
+_CADDYFILE: Final = Path(__file__).with_name("caddy") / "Caddyfile"
 _PUBLIC_NAME, _SERVER, _TOKEN = "NETVPS_PUBLIC_NAME", "NETVPS_SERVER", "NETVPS_JOIN_TOKEN_FILE"
 _COMPOSE, _TOKEN_FILE = "compose.yml", "join-token"
 _VARIABLE: Final = re.compile(r"\$\{([A-Z_]+):([-?])([^}]*)\}")
+_PROFILE: Final = re.compile(r"profiles: \[(\w+)\]")
 _PLAIN: Final = re.compile(r"[\w.:/@,+=\[\]-]*", re.ASCII)
 """What Docker Compose reads from .env without quotes."""
 
@@ -51,8 +53,11 @@ def init(shape: str, public_name: str | None, server: str | None, token: Path | 
         files[_TOKEN_FILE] = f"{_read_token(token)}\n"
     elif token is not None:
         raise InvalidInput.of("--join-token", f"the shape {shape} needs none: leave it out")
+    if "/Caddyfile:" in template:
+        files[_CADDYFILE.name] = _CADDYFILE.read_text(encoding="utf-8")
     _write(folder, files)
-    emit(f"cd {shlex.quote(str(folder))} && {_program()} up -d")
+    profiles = "".join(f" --profile {name}" for name in _PROFILE.findall(template))
+    emit(f"cd {shlex.quote(str(folder))} && {_program()}{profiles} up -d")
 
 
 def _needs_token(template: str) -> bool:
@@ -70,6 +75,8 @@ def _environment(template: str, values: Mapping[str, str], shape: str, options: 
         value = values.get(name)
         if value:
             _check(name, value)
+            if kind == "?" and name == _PUBLIC_NAME and "," in value:
+                raise InvalidInput.of(_field(name), f"{value!r} is wrong: the shape {shape} has one name")
             lines.append(f"{name}={value}")
         elif kind == "?":
             raise InvalidInput.of(_field(name), f"the shape {shape} needs it: {default}")
@@ -93,9 +100,11 @@ def _check_meaning(name: str, value: str) -> None:
 
     if not _PLAIN.fullmatch(value):
         raise ValueError("use letters, digits and . : / @ , + = - _ only")
-    setting = name.removeprefix(settings.PREFIX).lower()
+    setting = "http_port" if name.endswith("_PORT") else name.removeprefix(settings.PREFIX).lower()
     if name.endswith("_IMAGE"):
         check_reference(value)
+    elif name.endswith("_OPTIONS"):
+        return
     elif owner := next((kind for kind in settings.PROGRAMS if setting in kind.model_fields), None):
         settings.check_value(owner, setting, value)
     elif not Path(value).is_absolute():  # a folder of a runner, or Docker's socket

@@ -31,9 +31,10 @@ def test_a_shape_is_its_compose_file_and_its_settings(
     monkeypatch.setenv("NETVPS_SSH_PORT", "2022")
     folder = tmp_path / "new" / "my netvps"
     ran = run("init", "--shape", shape, "--public-name", "vps.example.org", str(folder))
-    assert (ran.code, ran.err) == (0, f"wrote compose.yml, .env in {folder}\n")
+    caddy = ", Caddyfile" if shape == "server-auth" else ""
+    assert (ran.code, ran.err) == (0, f"wrote compose.yml, .env{caddy} in {folder}\n")
     assert ran.out.startswith(f"cd '{folder}' && docker")
-    assert ran.out.endswith("compose up -d\n")
+    assert ran.out.endswith("compose --profile caddy up -d\n" if caddy else "compose up -d\n")
     assert (folder / "compose.yml").read_bytes() == (ROOT / "deploy/compose" / f"{shape}.yml").read_bytes()
     assert _settings(folder) == {"NETVPS_PUBLIC_NAME": "vps.example.org", "NETVPS_SSH_PORT": "2022"}
     assert "#NETVPS_API_PORT=7443\n" in (folder / ".env").read_text()
@@ -84,6 +85,17 @@ def test_what_exists_is_kept(run: Run, tmp_path: Path) -> None:
         (("--shape", "server"), {"NETVPS_SSH_PORT": "70000"}, "NETVPS_SSH_PORT: '70000' is wrong: give a value less"),
         (("--shape", "server"), {"NETVPS_SSH_PORT": "22\nX=1"}, "NETVPS_SSH_PORT: '22\\nX=1' is wrong"),
         (("--shape", "server"), {"NETVPS_SERVER_IMAGE": "A:B:C"}, "NETVPS_SERVER_IMAGE: "),
+        (
+            ("--shape", "server-auth", "--public-name", "a,b"),
+            {},
+            "--public-name: 'a,b' is wrong: the shape server-auth has",
+        ),
+        (("--shape", "server-auth"), {}, "--public-name: the shape server-auth needs it: give the host name"),
+        (
+            ("--shape", "server-auth", "--public-name", "a"),
+            {"NETVPS_HTTPS_PORT": "x"},
+            "NETVPS_HTTPS_PORT: 'x' is wrong: give a whole number",
+        ),
         (("--shape", "all-in-one"), {"NETVPS_STATE": "here"}, "NETVPS_STATE: 'here' is wrong: give a whole path"),
         (("--shape", "all-in-one"), {"NETVPS_LISTEN": "all"}, "NETVPS_LISTEN: 'all' is wrong: give an IP address"),
     ],

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import secrets
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +22,11 @@ import pytest
 
 from tests.e2e.system import NETVPS, Account, docker, free_ports, unique
 from tests.support.container_base import RUNNER_PROGRAMS, python_archive, wheels
-from tests.support.images import import_image
+from tests.support.images import archive_with, import_image
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.netns]
 
+NAME = "vps.test"
 TARGETS = ("netvps-server", "netvps-runner", "netvps")
 _SOURCES = (
     *("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "requirements.lock", "requirements-go.lock"),
@@ -35,6 +39,10 @@ def images(root: Path) -> Iterator[dict[str, str]]:
     """Each target's image, by its name."""
     if shutil.which("docker-compose") is None:
         pytest.skip("docker-compose is not installed")
+    if made := os.environ.get("NETVPS_TEST_IMAGES"):  # those of a release: PREFIX:TAG
+        prefix, _, tag = made.rpartition(":")
+        yield {target: f"{prefix}{target}:{tag}" for target in TARGETS}
+        return
     tag = secrets.token_hex(4)
     built = {target: f"{target}:{tag}" for target in TARGETS}
     base = f"nvc-base:{tag}"
@@ -136,6 +144,59 @@ def _remove_network(person: Account) -> None:
     person.run(*NETVPS, "network", "purge", "--force", check=False)
 
 
+@pytest.fixture
+def served(images: dict[str, str]) -> Iterator[Shape]:
+    """The shape for browsers, with this machine's Caddy and its own CA."""
+    caddy = shutil.which("caddy")
+    if caddy is None:
+        pytest.skip("caddy is not installed")
+    own = unique("nvc-caddy")
+    with tempfile.TemporaryDirectory(prefix="nvc-") as folder:
+        place = Path(folder)
+        import_image(archive_with([(Path(caddy), "/usr/bin/caddy")]), own)
+        ports = {f"NETVPS_{name.upper()}_PORT": str(port) for name, port in free_ports().items() if name != "http"}
+        ports |= {"NETVPS_HTTPS_PORT": str(free_ports()["api"]), "NETVPS_REDIRECT_PORT": str(free_ports()["http"])}
+        used = {"NETVPS_SERVER_IMAGE": images["netvps-server"], "NETVPS_CADDY_IMAGE": own}
+        (place / "home").mkdir()
+        person = Account(place / "home", ports | used | {"NETVPS_CADDY_OPTIONS": "local_certs"})
+        made = Shape(place / "netvps", person, unique("nvc"), "server")
+        person.run(*NETVPS, "init", "--shape", "server-auth", "--public-name", NAME, str(made.folder))
+        try:
+            made.compose("--profile", "caddy", "up", "-d")
+            yield made
+        finally:
+            sys.stderr.write(made.compose("--profile", "caddy", "logs", "--no-color", "--tail", "50", check=False))
+            made.compose("--profile", "caddy", "down", "-v", "-t", "10", check=False)
+            docker("rmi", "-f", own, check=False)
+
+
+def test_browsers_log_in_behind_caddy(served: Shape) -> None:
+    _await_healthy(served, without="caddy")
+    caddy = served.containers()["caddy"]["Id"]
+    certificate = "/data/caddy/pki/authorities/local/root.crt"
+    authority = docker("exec", caddy, "sh", "-c", f"until cat {certificate} 2>/dev/null; do sleep 0.2; done")
+    assert _https(served, authority, "GET", "/readyz") == (200, "ready\n")
+    assert _https(served, authority, "GET", "/metrics")[0] == 404
+    served.netvps("user", "add", "alice")
+    key = served.netvps("user", "api-key", "alice").strip()
+    status, answer = _https(served, authority, "POST", "/login", json.dumps({"key": key}))
+    assert (status, json.loads(answer)["user"]) == (200, "alice")
+    assert _https(served, authority, "POST", "/login", json.dumps({"key": f"{key[:-4]}xxxx"}))[0] == 403
+    _check_restrictions(served)
+
+
+def _https(shape: Shape, authority: str, method: str, path: str, body: str | None = None) -> tuple[int, str]:
+    """Asks as a browser does that trusts this authority."""
+    port = int(shape.person.environment["NETVPS_HTTPS_PORT"])
+    connection = http.client.HTTPSConnection("127.0.0.1", port)
+    context = ssl.create_default_context(cadata=authority)
+    connection.sock = context.wrap_socket(socket.create_connection(("127.0.0.1", port), 30), server_hostname=NAME)
+    with closing(connection):
+        connection.request(method, path, body, {"Host": f"{NAME}:{port}", "Origin": f"https://{NAME}:{port}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
 def test_each_shape_runs_sessions_with_its_restrictions(shape: Shape, busybox: str) -> None:
     _await_healthy(shape)
     key = shape.person.key().with_suffix(".pub").read_text()
@@ -159,11 +220,11 @@ def test_each_shape_runs_sessions_with_its_restrictions(shape: Shape, busybox: s
         assert listed == ""
 
 
-def _await_healthy(shape: Shape) -> None:
+def _await_healthy(shape: Shape, without: str = "join") -> None:
     """Until each is healthy; a container that had to be restarted is a failure."""
     limit = 150
     command = ["timeout", str(limit), "sh", "-c", _UNTIL_HEALTHY, "sh"]
-    names = [one["Id"] for service, one in shape.containers().items() if service != "join"]
+    names = [one["Id"] for service, one in shape.containers().items() if service != without]
     done = subprocess.run([*command, *names], capture_output=True, check=False)
     assert done.returncode == 0, f"not healthy within {limit} s: {docker('ps', '-a')}"
 
@@ -184,7 +245,7 @@ def _check_restrictions(shape: Shape) -> None:
         assert host["CapDrop"] == ["ALL"], service
         assert not host["Privileged"], service
         assert "no-new-privileges:true" in host["SecurityOpt"], service
-        if service in {"server", "join"}:
+        if service in {"server", "join", "web"}:
             assert container["Config"]["User"] == "65532:65532"
             assert not host["CapAdd"]
             assert not [mount for mount in container["Mounts"] if "docker.sock" in mount["Source"]]
