@@ -36,7 +36,7 @@ def test_bash_can_parse_it(script: Path) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
-@pytest.mark.parametrize("name", ["check", "docs", "gen", "lock", "lab", "up", "wheel"])
+@pytest.mark.parametrize("name", ["check", "docs", "gen", "images", "lock", "lab", "release-notes", "up", "wheel"])
 def test_an_unknown_flag_is_refused(name: str) -> None:
     answer = _run(ROOT / "scripts" / name, "--no-such-flag")
     assert answer.returncode == 2
