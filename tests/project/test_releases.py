@@ -52,7 +52,7 @@ def _notes(folder: Path, version: str) -> subprocess.CompletedProcess[str]:
     (folder / "CHANGELOG.md").write_text(
         "# Changes\n\n## Unreleased\n\n- new\n\n## 0.2.0 (2027)\n\n- kept\n\n## 0.1.0\n- old\n"
     )
-    command = [folder / "scripts/release-notes", version]
+    command = [str(folder / "scripts/release-notes"), version]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
