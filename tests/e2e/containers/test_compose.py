@@ -192,7 +192,8 @@ def _https(shape: Shape, authority: str, method: str, path: str, body: str | Non
     context = ssl.create_default_context(cadata=authority)
     connection.sock = context.wrap_socket(socket.create_connection(("127.0.0.1", port), 30), server_hostname=NAME)
     with closing(connection):
-        connection.request(method, path, body, {"Host": f"{NAME}:{port}", "Origin": f"https://{NAME}:{port}"})
+        headers = {"Host": f"{NAME}:{port}", "Origin": f"https://{NAME}:{port}", "Content-Type": "application/json"}
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
 
