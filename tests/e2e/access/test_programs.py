@@ -179,12 +179,15 @@ PLAY = """
 - hosts: all
   gather_facts: false
   tasks:
-    - copy: {src: "{{ playbook_dir }}/sent", dest: "~/first"}
+    - copy: {src: "{{ playbook_dir }}/sent", dest: "~/{{ inventory_hostname }}"}
       vars: {ansible_ssh_transfer_method: scp}
-    - command: mv first second
+    - command: mv {{ inventory_hostname }} moved-{{ inventory_hostname }}
       async: 60
       poll: 1
-    - fetch: {src: "~/second", dest: "{{ playbook_dir }}/back-{{ inventory_hostname }}", flat: true}
+    - fetch:
+        src: "~/moved-{{ inventory_hostname }}"
+        dest: "{{ playbook_dir }}/back-{{ inventory_hostname }}"
+        flat: true
 """
 
 
