@@ -21,7 +21,6 @@ from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Runner
 from netvps.domain.server import ServerInfo
-from netvps.domain.session.session import Session
 from netvps.domain.sleep.policy import SleepDefaults
 from netvps.errors import NetvpsError
 from netvps.gateway.http.monitoring import HttpGateway
@@ -57,7 +56,7 @@ from netvps.services.images.images import Images
 from netvps.services.images.registries import Registries
 from netvps.services.metrics import Metrics
 from netvps.services.moves.moves import Moves
-from netvps.services.network.gateway_location import GatewayLocation, Route
+from netvps.services.network.gateway_location import GatewayLocation
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
 from netvps.services.runners.certificates import Certificates
@@ -201,7 +200,7 @@ class _Parts:
         tunnels = await stack.enter_async_context(Tunnels(logins, inside))
         changes = await stack.enter_async_context(Tasks())
         changes.start(report_access_changes(self.feed, tunnels.access_changed), name="changes of access")
-        dialer = await stack.enter_async_context(Dialer(tunnels, self._locate))
+        dialer = await stack.enter_async_context(Dialer(tunnels, self.location.locate))
         upstream = AgentLogin(logins, self.ca.ssh_host_ca)
         welcome = Welcome(
             self.ca.ssh_host_key,
@@ -214,7 +213,7 @@ class _Parts:
         )
         control = settings.paths.gateway_socket
         socket = WorkerSocket(
-            control, logins, tunnels, self._locate, welcome, ui_tokens=ui_tokens, audit=self.audit.note
+            control, logins, tunnels, self.location.locate, welcome, ui_tokens=ui_tokens, audit=self.audit.note
         )
         worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
@@ -244,14 +243,6 @@ class _Parts:
         health = ControlPlaneHealth(self.store, services.access, ssh)
         http.serve(health.checks(), page, health)
         return ControlPlane(self.store, api, ssh, http, tunnels, front)
-
-    async def _locate(self, session_uid: str) -> Route | None:
-        route = self.location.route_to(session_uid)
-        if route is None:
-            return None
-        async with self.store.read() as reader:
-            session = await reader.get(Session, session_uid)
-        return route._replace(epoch=session.epoch) if session else None
 
     async def _services(
         self, tunnels: Tunnels, commands: Commands, ui_tokens: UiTokens, idle_rules: IdleRules, snapshots: Snapshots

@@ -19,6 +19,7 @@ import structlog
 
 from netvps.domain.overlay.settings import bridge_address, endpoint_address
 from netvps.domain.runner.runner import Runner
+from netvps.domain.session.session import Session
 from netvps.errors import NetvpsError
 
 if TYPE_CHECKING:
@@ -67,6 +68,15 @@ class GatewayLocation:
         # Within the local subnet the .0 is no host address, so the bridge's address is used.
         source = bridge_address if own else endpoint_address
         return Route(source(here.lease.cidr), there.address)
+
+    async def locate(self, session_uid: str) -> Route | None:
+        """`route_to`, with the epoch of the session's place. Raises NetvpsError."""
+        route = self.route_to(session_uid)
+        if route is None:
+            return None
+        async with self._store.read() as reader:
+            session = await reader.get(Session, session_uid)
+        return route._replace(epoch=session.epoch) if session else None
 
     async def run(self) -> None:
         """Checks now, when the netmap changes, and periodically, until cancelled."""

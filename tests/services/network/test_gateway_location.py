@@ -154,6 +154,9 @@ async def test_a_way_to_a_session_that_moved_with_its_address_leads_to_its_runne
             machine.of(here)
             await machine.looks()
             assert machine.location.route_to(session.uid) == Route(source, session.overlay_address)
+            located = await machine.location.locate(session.uid)
+            assert located == Route(source, session.overlay_address, session.epoch)
+            assert session.epoch
 
 
 async def test_a_way_leads_to_the_address_that_a_session_has_now(world: World) -> None:
