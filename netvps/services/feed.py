@@ -37,6 +37,7 @@ _BY = {
     "runner": ("key",),
     "ssh_key": ("owner",),
     "share": ("session", "user"),
+    "user": ("key",),
     "snapshot": ("owner", "session"),
     "copy": ("runner",),
     "eviction": ("runner",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.access.sharing import Right
 from netvps.domain.metrics import MACHINE, MetricSample
 from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import Runner
@@ -51,7 +52,7 @@ class _Selection:
             return [Topic(Session.kind, "owner", where["owner"]) if where else Topic(Session.kind)]
         topics = []
         for name in sessions:
-            session = await find_session(reader, caller, SessionName.parse(name, caller.user))
+            session = await find_session(reader, caller, SessionName.parse(name, caller.user), Right.INSPECT)
             self._known.add(session.uid)
             self._put(session)
             topics.append(Topic(Session.kind, "key", session.uid))

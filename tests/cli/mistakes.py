@@ -128,7 +128,7 @@ MISTAKES: Final[tuple[tuple[str, int, str], ...]] = (
 )  # fmt: skip
 
 OF_A_USER: Final[tuple[tuple[str, int, str], ...]] = (
-    ("user ls", NOT_ALLOWED, "user alice may not list users: it needs role admin; ask one of your admins"),
+    ("user ls", NOT_ALLOWED, "user alice with role user may not call UserService/ListUsers: it needs role admin"),
     ("create x --owner bob", NOT_ALLOWED, "user alice may not create sessions of others: it needs role admin"),
     ("show dev1.root", NOT_FOUND, "no session dev1.root: see netvps ls"),
 )

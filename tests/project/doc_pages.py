@@ -23,6 +23,7 @@ RUN: Final = {
     "docs/quickstart.md": "test_guides.py",
     "docs/api.md": "test_pages.py",
     "docs/keys.md": "test_pages.py",
+    "docs/people.md": "test_pages.py",
     "docs/ports.md": "test_pages.py",
     "docs/sleep.md": "test_pages.py",
     "docs/snapshots.md": "test_pages.py",

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class ImageServiceStub:
     """ImageService manages the images on runners that sessions are made from: environments. Every user may read; all other
-    methods need role admin. A runner that is asked has to be online.
+    methods need role operator. A runner that is asked has to be online.
     """
 
     def __init__(self, channel):
@@ -85,7 +85,7 @@ class ImageServiceStub:
 
 class ImageServiceServicer:
     """ImageService manages the images on runners that sessions are made from: environments. Every user may read; all other
-    methods need role admin. A runner that is asked has to be online.
+    methods need role operator. A runner that is asked has to be online.
     """
 
     def GetImage(self, request, context):
@@ -223,7 +223,7 @@ def add_ImageServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ImageService:
     """ImageService manages the images on runners that sessions are made from: environments. Every user may read; all other
-    methods need role admin. A runner that is asked has to be online.
+    methods need role operator. A runner that is asked has to be online.
     """
 
     @staticmethod

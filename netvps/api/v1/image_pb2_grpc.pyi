@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class ImageServiceStub:
     """ImageService manages the images on runners that sessions are made from: environments. Every user may read; all other
-    methods need role admin. A runner that is asked has to be online.
+    methods need role operator. A runner that is asked has to be online.
     """
 
     @_typing.overload
@@ -78,7 +78,7 @@ class ImageServiceStub:
 @_typing.type_check_only
 class ImageServiceAsyncStub(ImageServiceStub):
     """ImageService manages the images on runners that sessions are made from: environments. Every user may read; all other
-    methods need role admin. A runner that is asked has to be online.
+    methods need role operator. A runner that is asked has to be online.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -124,7 +124,7 @@ class ImageServiceAsyncStub(ImageServiceStub):
 
 class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
     """ImageService manages the images on runners that sessions are made from: environments. Every user may read; all other
-    methods need role admin. A runner that is asked has to be online.
+    methods need role operator. A runner that is asked has to be online.
     """
 
     @_abc_1.abstractmethod

@@ -80,7 +80,7 @@ class MoveServiceServicer:
 
     def DrainRunner(self, request, context):
         """DrainRunner moves all sessions away from a runner, a few at a time, and places no new ones there. It returns at
-        once. Requires role admin.
+        once. Requires role operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,7 @@ class MoveServiceStub:
     """ListMoves returns the latest moves: of one session, or of the sessions that are, or were, on a runner."""
     DrainRunner: _grpc.UnaryUnaryMultiCallable[_move_pb2.DrainRunnerRequest, _move_pb2.DrainRunnerResponse]
     """DrainRunner moves all sessions away from a runner, a few at a time, and places no new ones there. It returns at
-    once. Requires role admin.
+    once. Requires role operator.
     """
     UncordonRunner: _grpc.UnaryUnaryMultiCallable[_move_pb2.UncordonRunnerRequest, _move_pb2.UncordonRunnerResponse]
     """UncordonRunner lets the scheduler use a runner again, and ends moves of a drain that did not begin."""
@@ -63,7 +63,7 @@ class MoveServiceAsyncStub(MoveServiceStub):
     """ListMoves returns the latest moves: of one session, or of the sessions that are, or were, on a runner."""
     DrainRunner: _aio.UnaryUnaryMultiCallable[_move_pb2.DrainRunnerRequest, _move_pb2.DrainRunnerResponse]  # type: ignore[assignment]
     """DrainRunner moves all sessions away from a runner, a few at a time, and places no new ones there. It returns at
-    once. Requires role admin.
+    once. Requires role operator.
     """
     UncordonRunner: _aio.UnaryUnaryMultiCallable[_move_pb2.UncordonRunnerRequest, _move_pb2.UncordonRunnerResponse]  # type: ignore[assignment]
     """UncordonRunner lets the scheduler use a runner again, and ends moves of a drain that did not begin."""
@@ -98,7 +98,7 @@ class MoveServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_move_pb2.DrainRunnerResponse, _abc.Awaitable[_move_pb2.DrainRunnerResponse]]:
         """DrainRunner moves all sessions away from a runner, a few at a time, and places no new ones there. It returns at
-        once. Requires role admin.
+        once. Requires role operator.
         """
 
     @_abc_1.abstractmethod

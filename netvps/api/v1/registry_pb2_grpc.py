@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RegistryServiceStub:
-    """RegistryService manages the logins with which runners pull images. All methods need role admin. No method returns a
+    """RegistryService manages the logins with which runners pull images. All methods need role operator. No method returns a
     password.
     """
 
@@ -54,7 +54,7 @@ class RegistryServiceStub:
 
 
 class RegistryServiceServicer:
-    """RegistryService manages the logins with which runners pull images. All methods need role admin. No method returns a
+    """RegistryService manages the logins with which runners pull images. All methods need role operator. No method returns a
     password.
     """
 
@@ -107,7 +107,7 @@ def add_RegistryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RegistryService:
-    """RegistryService manages the logins with which runners pull images. All methods need role admin. No method returns a
+    """RegistryService manages the logins with which runners pull images. All methods need role operator. No method returns a
     password.
     """
 

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RegistryServiceStub:
-    """RegistryService manages the logins with which runners pull images. All methods need role admin. No method returns a
+    """RegistryService manages the logins with which runners pull images. All methods need role operator. No method returns a
     password.
     """
 
@@ -46,7 +46,7 @@ class RegistryServiceStub:
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
-    """RegistryService manages the logins with which runners pull images. All methods need role admin. No method returns a
+    """RegistryService manages the logins with which runners pull images. All methods need role operator. No method returns a
     password.
     """
 
@@ -61,7 +61,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """DeleteRegistryLogin removes a login. Errors: NOT_FOUND."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """RegistryService manages the logins with which runners pull images. All methods need role admin. No method returns a
+    """RegistryService manages the logins with which runners pull images. All methods need role operator. No method returns a
     password.
     """
 

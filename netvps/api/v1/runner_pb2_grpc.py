@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RunnerServiceStub:
-    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin.
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role operator.
     """
 
     def __init__(self, channel):
@@ -58,7 +58,7 @@ class RunnerServiceStub:
 
 
 class RunnerServiceServicer:
-    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin.
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role operator.
     """
 
     def GetRunner(self, request, context):
@@ -122,7 +122,7 @@ def add_RunnerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RunnerService:
-    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin.
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role operator.
     """
 
     @staticmethod

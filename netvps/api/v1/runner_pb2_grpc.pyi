@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RunnerServiceStub:
-    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin."""
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role operator."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -46,7 +46,7 @@ class RunnerServiceStub:
 
 @_typing.type_check_only
 class RunnerServiceAsyncStub(RunnerServiceStub):
-    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin."""
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role operator."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRunner: _aio.UnaryUnaryMultiCallable[_runner_pb2.GetRunnerRequest, _runner_pb2.Runner]  # type: ignore[assignment]
@@ -61,7 +61,7 @@ class RunnerServiceAsyncStub(RunnerServiceStub):
     """
 
 class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin."""
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role operator."""
 
     @_abc_1.abstractmethod
     def GetRunner(

@@ -33,6 +33,10 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """Their own sessions and keys."""
     ROLE_ADMIN: _Role.ValueType  # 2
     """Everything."""
+    ROLE_OPERATOR: _Role.ValueType  # 3
+    """As a user; also manages machines and images, and sees and moves all sessions, without a way into them."""
+    ROLE_VIEWER: _Role.ValueType  # 4
+    """Reads their own sessions and those shared with them; changes nothing and logs in to nothing."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """Role determines what a user may do."""
@@ -43,6 +47,10 @@ ROLE_USER: Role.ValueType  # 1
 """Their own sessions and keys."""
 ROLE_ADMIN: Role.ValueType  # 2
 """Everything."""
+ROLE_OPERATOR: Role.ValueType  # 3
+"""As a user; also manages machines and images, and sees and moves all sessions, without a way into them."""
+ROLE_VIEWER: Role.ValueType  # 4
+"""Reads their own sessions and those shared with them; changes nothing and logs in to nothing."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final

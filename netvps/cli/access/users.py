@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,6 +14,9 @@ from netvps.display.units import age, moment_words
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import ApiKey, User
+
+
+ROLES: Final = ("viewer", "user", "operator", "admin")
 
 
 def _view() -> View[User]:
@@ -37,16 +40,19 @@ def user() -> None:
 
 @user.command("add")
 @click.argument("name", type=USER)
-@click.option("--admin", is_flag=True, help="They may do everything.")
+@click.option("--role", type=click.Choice(ROLES), default="user", help="What they may do (by default user).")
+@click.option("--admin", is_flag=True, help="The same as --role admin.")
 @format_option
-def add(name: str, admin: bool, form: str) -> None:
+def add(*, name: str, role: str, admin: bool, form: str) -> None:
     """Add a person.
+
+    A viewer reads, a user has sessions, an operator also manages machines and images, an admin may do everything.
 
     Example: netvps user add alice
     """
     from netvps.domain.access.accounts import Role
 
-    made = client().create_user(name, Role.ADMIN if admin else Role.USER)
+    made = client().create_user(name, Role.ADMIN if admin else Role(role.upper()))
     if form in {"table", "wide"}:
         emit(made.name)
         note(f"next: `netvps user api-key {made.name}` makes the key for their `netvps login HOST`")

@@ -14,10 +14,16 @@ from netvps.errors import NotPermitted
 
 
 class Role(StrEnum):
-    """The role of a user."""
+    """The role of a user. Each may do what the one before may, and more (domain.access.permissions)."""
 
+    VIEWER = "VIEWER"
+    """Reads what is theirs, and what is shared with them; changes nothing, and logs in to nothing."""
     USER = "USER"
+    """Has sessions and keys."""
+    OPERATOR = "OPERATOR"
+    """Also manages machines and images, and sees and moves all sessions, without a way into them."""
     ADMIN = "ADMIN"
+    """May do everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +34,13 @@ class Caller:
     role: Role
 
     def sees(self, owner: str) -> bool:
-        """Whether the caller may know that resources of `owner` exist."""
+        """Whether the caller may know that the user `owner` exists, with their keys."""
         return self.role is Role.ADMIN or owner == self.user
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the caller may know about all sessions."""
+        return self.role in {Role.OPERATOR, Role.ADMIN}
 
     def require_admin(self, action: str) -> None:
         """Raises NotPermitted unless the caller is an admin; `action` completes 'may not …'."""

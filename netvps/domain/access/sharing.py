@@ -7,10 +7,12 @@ from datetime import datetime
 from enum import StrEnum, auto
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from netvps.domain.access.accounts import Role
 from netvps.domain.names import SNAPSHOTS_LOGIN, WATCH_LOGIN
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from netvps.domain.access.accounts import Caller
     from netvps.domain.names import SessionName
 
 MAX_SHARES: Final = 100
@@ -27,14 +29,18 @@ class ShareRole(StrEnum):
 
 
 class Right(StrEnum):
-    """What someone may do with a session. Its owner and admins may do everything."""
+    """What someone may do with a session, by their role and by shares."""
 
     READ = auto()
     """See it in the API."""
     WATCH = auto()
-    """Watch its terminals."""
+    """Watch its terminals, and read what its container wrote."""
     LOGIN = auto()
     """Log in to it, as any Unix user."""
+    INSPECT = auto()
+    """See its metrics, its snapshots, its moves and with whom it is shared."""
+    MOVE = auto()
+    """Move it to another runner."""
     MANAGE = auto()
     """Change, share and delete it, and use its snapshots."""
 
@@ -43,12 +49,29 @@ _RIGHTS: Final = {
     ShareRole.VIEW: frozenset({Right.READ, Right.WATCH}),
     ShareRole.USE: frozenset({Right.READ, Right.WATCH, Right.LOGIN}),
 }
+_OWN: Final = {Role.VIEWER: frozenset({Right.READ, Right.WATCH, Right.INSPECT})}
+_OF_OTHERS: Final = {
+    Role.OPERATOR: frozenset({Right.READ, Right.INSPECT, Right.MOVE}),
+    Role.ADMIN: frozenset(Right),
+}
 _ACTIONS: Final = {
     Right.READ: "to be read",
     Right.WATCH: "to be watched",
     Right.LOGIN: "to log in",
+    Right.INSPECT: "to be inspected",
+    Right.MOVE: "to be moved",
     Right.MANAGE: "to be changed",
 }
+
+
+def most_rights(role: Role) -> frozenset[Right]:
+    """What users with a role may do with their own sessions, and at most with those that are shared with them."""
+    return _OWN.get(role, frozenset(Right))
+
+
+def rights_without_share(caller: Caller, owner: str) -> frozenset[Right]:
+    """What a caller may do with the sessions of an owner."""
+    return most_rights(caller.role) if caller.user == owner else _OF_OTHERS.get(caller.role, frozenset())
 
 
 def right_for_login(unix_user: str) -> Right:
@@ -103,6 +126,11 @@ class NamedShare:
 def share_key(session: str, user: str) -> str:
     """The primary key of a session's (uid) share with a user."""
     return f"{session}/{user}"
+
+
+def missing_right_of_role(name: str, role: Role, right: Right) -> str:
+    """Why a user's role does not let them do something with a session."""
+    return f"your role {role.lower()} does not allow session {name} {_ACTIONS[right]}: ask one of your admins"
 
 
 def missing_right(name: str, owner: str, role: ShareRole, right: Right) -> str:

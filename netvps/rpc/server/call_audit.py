@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from netvps.domain.access.accounts import Caller
 from netvps.domain.access.audit import ALLOWED, AuditEvent
+from netvps.domain.access.permissions import short_name
 from netvps.errors import NetvpsError, NotPermitted, Unauthenticated
 from netvps.services.auditing import AuditedCall, audited
 
@@ -67,7 +68,7 @@ class CallAudit:
         if not isinstance(who, Caller):
             yield None
             return
-        call = AuditedCall(who.user, origin_of(peer), _short(method))
+        call = AuditedCall(who.user, origin_of(peer), short_name(method))
         began, outcome = time.monotonic(), ALLOWED
         with audited(call):
             try:
@@ -85,7 +86,9 @@ class CallAudit:
     def unauthenticated(self, error: Unauthenticated, method: str, peer: str) -> None:
         """Reports a call without a valid credential."""
         origin = origin_of(peer)
-        self._sink.note_refusal(AuditEvent("", origin, _short(method), outcome=error.reason), origin.rpartition(":")[0])
+        self._sink.note_refusal(
+            AuditEvent("", origin, short_name(method), outcome=error.reason), origin.rpartition(":")[0]
+        )
 
     def _event(self, call: AuditedCall, outcome: str, *more: tuple[str, str]) -> AuditEvent:
         return AuditEvent(call.actor, call.origin, call.action, call.target, outcome, (*call.details, *more))
@@ -138,8 +141,3 @@ def origin_of(peer: str) -> str:
         if peer.startswith(family):
             return unquote(peer.removeprefix(family))
     return LOCAL
-
-
-def _short(method: str) -> str:
-    """A method without its package: "SessionService/StopSession"."""
-    return method.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Runs around every call: authentication, log context, and conversion of errors."""
+"""Runs around every call: authentication, permission of the method, log context, and conversion of errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from netvps.domain.access.accounts import Caller
+from netvps.domain.access.permissions import OPEN, require_permitted, short_name
 from netvps.errors import InternalError, InvalidInput, NetvpsError, TimedOut, Unauthenticated
 from netvps.rpc.server import identity
 from netvps.rpc.server.call_audit import describe
@@ -38,17 +39,12 @@ FIRST_MESSAGE_TIMEOUT = 10.0
 """Seconds from the start of a call until its first message must arrive."""
 REVIEW_SECONDS: Final = 30.0
 """A user's open stream ends within this many seconds after the API key, or the user, was removed or has expired."""
-_OPEN = (
-    "/grpc.health.v1.Health/",
-    "/grpc.reflection.",
-    "/netvps.api.v1.ServerService/",
-    "/netvps.api.v1.EnrollmentService/",
-)
-"""Methods without a credential: they return public information, or the request contains a token."""
+_SYSTEM: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+"""Methods of gRPC itself, which need no credential and return public information."""
 
 
 class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Authenticates each call, counts it, binds its log context, and converts its errors to a status."""
+    """Authenticates each call, checks its permission, counts it, binds its log context, and converts its errors."""
 
     def __init__(self, authenticate: Authenticator, calls: OpenCalls, audit: CallAudit) -> None:
         self._authenticate = authenticate
@@ -109,6 +105,8 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             who = await self._identify(context, method)
             counted = self._calls.of_stranger(context.peer()) if who is None else self._calls.of(who, method)
             with counted, self._audit.of(who, method, context.peer()) as call:
+                if who is not None:
+                    require_permitted(who, short_name(method))
                 yield who, call
         except NetvpsError as error:
             log.info("call refused", error=str(error), reason=error.reason)
@@ -151,7 +149,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             raise
 
     async def _identify(self, context: Context, method: str) -> Caller | Certified | None:
-        if method.startswith(_OPEN):
+        if method.startswith(_SYSTEM) or short_name(method) in OPEN:
             return None
         try:
             who = await self._authenticate(context)

@@ -154,13 +154,13 @@ class SessionServicer(SessionServiceServicer):
     ) -> AsyncIterator[exec_pb.ReadSessionLogsResponse]:
         parsed = read_logs_from_proto(request)
         caller = identity.caller()
-        session, share = await self._sessions.permitted(caller, parsed.name, Right.READ)
+        session, share = await self._sessions.permitted(caller, parsed.name, Right.WATCH)
         if not session.runner:
             raise Unavailable(f"session {session.full_name} has no logs yet: no runner has it; wait until it starts")
         pieces = self._logs.read(
             session.runner, session.uid, parsed.tail_lines, parsed.follow, user=caller.user, since=parsed.since
         )
-        guarded = self._guard.guarded(pieces, share, Right.READ)
+        guarded = self._guard.guarded(pieces, share, Right.WATCH)
         async with closing(pieces), closing(guarded):
             async for piece in guarded:
                 yield exec_pb.ReadSessionLogsResponse(data=piece)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from netvps.domain.access.accounts import SshKey
-from netvps.domain.access.sharing import Right, Share
+from netvps.domain.access.accounts import SshKey, User
+from netvps.domain.access.sharing import Right, Share, most_rights
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.overlay.dns import ZONE
 from netvps.domain.session.session import Session
@@ -19,7 +19,7 @@ from netvps.services.access.ssh_certificates import principal_of
 from netvps.services.feed import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from netvps.services.feed import Feed, Subscription
     from netvps.services.ports import CertificateAuthority, Change, Clock, Store
@@ -64,14 +64,14 @@ class AgentConfigs:
         async with self.feed.subscribe(*topics, match=concerns) as news:
             while True:
                 access = await self._access()
-                if users := set(access.users) - followed:  # subscribe, then read: nothing may change in between
-                    for user in users:
-                        news.follow(Topic(SshKey.kind, "owner", user))
+                if users := access.candidates - followed:  # subscribe, then read: nothing may change in between
+                    for topic in _topics(users):
+                        news.follow(topic)
                     followed |= users
                     continue
-                for user in followed - set(access.users):
-                    news.unfollow(Topic(SshKey.kind, "owner", user))
-                followed = set(access.users)
+                for topic in _topics(followed - access.candidates):
+                    news.unfollow(topic)
+                followed = set(access.candidates)
                 config, certified = self._config(access), access.session.full_name
                 yield config
                 await _newer_than(news, config.generation)
@@ -101,9 +101,11 @@ class AgentConfigs:
                 raise NotFound(f"session {self.session_uid} in epoch {self.epoch} is over: it was removed or moved")
             now = self.clock()
             shares = await reader.find(Share, session=session.uid)
-            users = (session.owner, *(share.user for share in shares if share.permits(Right.LOGIN, now)))
+            candidates = (session.owner, *(share.user for share in shares if share.permits(Right.LOGIN, now)))
+            known = [await reader.get(User, name) for name in candidates]
+            users = tuple(user.name for user in known if user and Right.LOGIN in most_rights(user.role))
             keys = [key for user in users for key in await reader.find(SshKey, owner=user)]
-            return _Access(session, users, keys, reader.revision)
+            return _Access(session, frozenset(candidates), users, keys, reader.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,16 @@ class _Access:
     """A session, the users who may log in to it (its owner first), their keys, and the revision of the read."""
 
     session: Session
+    candidates: frozenset[str]
+    """Its owner, and those whose share permits it; their roles may not."""
     users: tuple[str, ...]
     keys: list[SshKey]
     revision: int
+
+
+def _topics(users: Iterable[str]) -> list[Topic]:
+    """Changes of users and of their keys."""
+    return [topic for user in users for topic in (Topic(User.kind, "key", user), Topic(SshKey.kind, "owner", user))]
 
 
 def _principals(session: Session) -> tuple[str, ...]:

@@ -117,11 +117,10 @@ class Images:
     async def delete(
         self, caller: Caller, carrier: FilesCarrier, runner: str, reference: str, *, allow_missing: bool = False
     ) -> None:
-        """Removes an image from a runner. Requires role admin.
+        """Removes an image from a runner.
 
         Raises WrongState with what uses it; NotFound, unless `allow_missing`; Unavailable.
         """
-        caller.require_admin("remove images")
         if same_reference(reference, self._default.current):
             raise _in_use(
                 f"image {reference} is the default of new sessions: choose another first (netvps env default)"
@@ -143,11 +142,10 @@ class Images:
     async def pull(
         self, caller: Caller, carrier: FilesCarrier, runner: str, reference: str
     ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
-        """Yields progress, then the image. It ends with the iteration. Requires role admin.
+        """Yields progress, then the image. It ends with the iteration.
 
         Raises NotFound, NotPermitted, Unavailable, WrongState and Exhausted, as the runner found.
         """
-        caller.require_admin("pull images")
         work = PullImage(check_reference(reference))
         found = await self._require(runner)
         async with aclosing(self.bring(carrier, found, work.reference, user=caller.user)) as answers:
@@ -173,10 +171,9 @@ class Images:
     ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
         """Builds an image from the pieces of a context; yields the builder's words and progress, then the image.
 
-        It ends with the iteration. Requires role admin. Raises InvalidInput, WrongState, Exhausted, Unavailable, and
+        It ends with the iteration. Raises InvalidInput, WrongState, Exhausted, Unavailable, and
         what `context` raises.
         """
-        caller.require_admin("build images")
         async with aclosing(
             self.make(carrier, runner, work, caller.user, seconds=BUILD_SECONDS, sent=context)
         ) as answers:
@@ -188,9 +185,8 @@ class Images:
     ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
         """Builds an environment with debootstrap; yields progress, then the image.
 
-        It ends with the iteration. Requires role admin. Raises WrongState, Exhausted, Unavailable.
+        It ends with the iteration. Raises WrongState, Exhausted, Unavailable.
         """
-        caller.require_admin("build images")
         async with aclosing(self.make(carrier, runner, work, caller.user, seconds=BUILD_SECONDS)) as answers:
             async for answer in answers:
                 yield answer
@@ -200,9 +196,8 @@ class Images:
     ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
         """Makes an environment of a stopped session, on its runner; yields progress, then the image.
 
-        Requires role admin. Raises NotFound, WrongState, Exhausted, Unavailable.
+        Raises NotFound, WrongState, Exhausted, Unavailable.
         """
-        caller.require_admin("publish images")
         async with self._store.read() as reader:
             found = await find_session(reader, caller, SessionName.parse(session, caller.user))
         if not found.runner or found.state is not SessionState.STOPPED:

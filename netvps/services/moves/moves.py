@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from netvps.domain.access.sharing import Right
 from netvps.domain.image.places import runs_on
 from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.moves.move import Move, MoveStage
@@ -82,7 +83,7 @@ class Moves:
             once = Idempotency(tx, caller, request_id, now, "MoveSession", str(name), target, from_copy)
             request = await once.earlier()
             if request is None:
-                found = await find_session(tx, caller, name)
+                found = await find_session(tx, caller, name, Right.MOVE)
                 runner = await _require_movable(tx, found)
                 move = Move(self._new_uid(), caller.user, runner.uid, runner.name, now)
                 if target:
@@ -101,15 +102,15 @@ class Moves:
         """The session, or those of a runner that leave it or could not, with their moves, that the caller may see."""
         async with self._store.read() as reader:
             if session:
-                found = [await find_session(reader, caller, SessionName.parse(session, caller.user))]
+                found = [await find_session(reader, caller, SessionName.parse(session, caller.user), Right.INSPECT)]
             else:
                 uid = (await runner_named(reader, runner)).uid
-                found = [one for one in await reader.find(Session, runner=uid) if caller.sees(one.owner)]
+                where = {} if caller.sees_all else {"owner": caller.user}
+                found = await reader.find(Session, runner=uid, **where)
             return [await self._shown(reader, one) for one in found if one.move is not None]
 
     async def drain(self, caller: Caller, name: str, request_id: str = "") -> list[Session]:
-        """Requests that all sessions leave a runner, which gets no new ones. Returns them. Requires role admin."""
-        caller.require_admin("drain runners")
+        """Requests that all sessions leave a runner, which gets no new ones. Returns them."""
         now = self._clock()
         async with self._store.write(caller.user) as tx:
             once = Idempotency(tx, caller, request_id, now, "DrainRunner", name)
@@ -124,8 +125,7 @@ class Moves:
         return await self.latest(caller, runner=name)
 
     async def uncordon(self, caller: Caller, name: str, request_id: str = "") -> None:
-        """Lets a runner have sessions again; moves of its drain that did not begin are given up. Requires admin."""
-        caller.require_admin("drain runners")
+        """Lets a runner have sessions again; moves of its drain that did not begin are given up."""
         now = self._clock()
         async with self._store.write(caller.user) as tx:
             once = Idempotency(tx, caller, request_id, now, "UncordonRunner", name)

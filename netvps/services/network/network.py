@@ -7,6 +7,7 @@ from collections import defaultdict
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.access.sharing import Right
 from netvps.domain.checks import Checks
 from netvps.domain.names import SessionName
 from netvps.domain.overlay.diagnosis import DiagnosisInput, diagnose
@@ -91,7 +92,7 @@ class Network:
         """
         wanted = _parse(names, caller)
         async with self._store.read() as reader:
-            sessions = [await find_session(reader, caller, name) for name in wanted]
+            sessions = [await find_session(reader, caller, name, Right.INSPECT) for name in wanted]
             runners = await read_all(reader, Runner)
             leases = [await lease_of(reader, session.runner) for session in sessions]
             used, free = (0, 1) if sessions else await self._subnets(reader)

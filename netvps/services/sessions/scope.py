@@ -8,8 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netvps.domain.access.accounts import Role, User
-from netvps.domain.access.sharing import Right, Share, missing_right, share_key
+from netvps.domain.access.accounts import User
+from netvps.domain.access.sharing import (
+    Right,
+    Share,
+    missing_right,
+    missing_right_of_role,
+    most_rights,
+    rights_without_share,
+    share_key,
+)
 from netvps.domain.checks import shown
 from netvps.domain.names import SessionName
 from netvps.domain.session.session import Session
@@ -48,41 +56,51 @@ async def user_in_sight(reader: Reader, caller: Caller, parent: str) -> User:
 async def owner_filter(reader: Reader, caller: Caller, parent: str) -> dict[str, str]:
     """The filter for `parent`: {} for all owners, or one owner. Raises NotFound as above."""
     if parent == ALL:
-        return {} if caller.role is Role.ADMIN else {"owner": caller.user}
+        return {} if caller.sees_all else {"owner": caller.user}
     if parent in {"", ME, caller.user}:
         return {"owner": caller.user}  # the caller exists
-    return {"owner": (await user_in_sight(reader, caller, parent)).name}
+    if not caller.sees_all:
+        raise no_user(parent)
+    return {"owner": (await require_user(reader, parent)).name}
 
 
 async def snapshot_filter(reader: Reader, caller: Caller, parent: str, session: str) -> dict[str, str]:
     """The filter for the snapshots of one session, NAME or NAME.OWNER; or, if that is '', of the owners in `parent`."""
     if session:
-        return {"session": (await find_session(reader, caller, SessionName.parse(session, caller.user))).uid}
+        name = SessionName.parse(session, caller.user)
+        return {"session": (await find_session(reader, caller, name, Right.INSPECT)).uid}
     return await owner_filter(reader, caller, parent)
 
 
-async def find_session(reader: Reader, caller: Caller, name: SessionName) -> Session:
-    """The session with that name, to do anything with it. Raises as `permitted_session`."""
-    return (await permitted_session(reader, caller, name, Right.MANAGE, None))[0]
+async def find_session(reader: Reader, caller: Caller, name: SessionName, right: Right = Right.MANAGE) -> Session:
+    """The session with that name, to do what no share permits with it. Raises as `permitted_session`."""
+    return (await permitted_session(reader, caller, name, right, None))[0]
 
 
 async def permitted_session(
     reader: Reader, caller: Caller, name: SessionName, right: Right, now: datetime | None
 ) -> tuple[Session, Share | None]:
-    """The session with that name, and the share by which the caller may do that; None for owners and admins.
+    """The session with that name, and the share by which the caller may do that; None if it is by their role.
 
-    Only MANAGE, which no share permits, can be asked without the time. Raises NotFound, with the same message if the
-    caller may not know that it exists, and NotPermitted if it is shared with them, but not for that.
+    Only a right that no share has can be asked without the time. Raises NotFound, with the same message if the caller
+    may not know that it exists, and NotPermitted if they may, but their role or the share is not for that.
     """
     found = await reader.find(Session, owner=name.owner, name=name.name)
-    if caller.sees(name.owner):
+    by_role = rights_without_share(caller, name.owner)
+    if right in by_role or caller.user == name.owner:
         if not found:
             raise no_session(name)
+        if right not in by_role:
+            raise NotPermitted(missing_right_of_role(str(name), caller.role, right))
         return found[0], None
     # The same two reads whether the session exists or not.
     share = await reader.get(Share, share_key(found[0].uid if found else "", caller.user))
     if not found or share is None or (now is not None and share.has_ended(now)):
+        if found and by_role:
+            raise NotPermitted(missing_right_of_role(str(name), caller.role, right))
         raise no_session(name)
+    if right not in most_rights(caller.role):
+        raise NotPermitted(missing_right_of_role(str(name), caller.role, right))
     if now is None or not share.permits(right, now):
         raise NotPermitted(missing_right(str(name), name.owner, share.role, right))
     return found[0], share
@@ -101,11 +119,11 @@ async def visible_sessions(reader: Reader, caller: Caller, parent: str, now: dat
 
     Raises NotFound for a user of whom the caller sees nothing.
     """
-    if caller.role is Role.ADMIN and parent == ALL:
+    if caller.sees_all and parent == ALL:
         return Visible({})
     if parent in {"", ME, caller.user}:
         return Visible({"owner": caller.user})
-    if caller.role is Role.ADMIN:
+    if caller.sees_all:
         return Visible({"owner": (await require_user(reader, parent)).name})
     shares = [share for share in await reader.find(Share, user=caller.user) if not share.has_ended(now)]
     if parent == ALL:

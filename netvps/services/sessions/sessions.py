@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller
-from netvps.domain.access.sharing import Right
+from netvps.domain.access.sharing import Right, most_rights, rights_without_share
 from netvps.domain.filter.kinds import SessionFilter
 from netvps.domain.names import SessionName
 from netvps.domain.runner.placement import why_not_fits
@@ -97,7 +97,8 @@ class Sessions:
         Raises NotFound, also if the caller may not see it.
         """
         session, share = await self.permitted(caller, name, Right.READ)
-        if share is not None and not share.permits(Right.LOGIN, self._clock()):
+        by_role = rights_without_share(caller, session.owner) if share is None else most_rights(caller.role)
+        if Right.LOGIN not in by_role or (share is not None and not share.permits(Right.LOGIN, self._clock())):
             return replace(session, spec=replace(session.spec, env={}))
         return session
 

@@ -109,7 +109,7 @@ class Shares:
         async with self._store.read() as reader:
             if session:
                 full_name = SessionName.parse(session, caller.user)
-                found, _ = await permitted_session(reader, caller, full_name, Right.MANAGE, self._clock())
+                found, _ = await permitted_session(reader, caller, full_name, Right.INSPECT, self._clock())
                 where = {"session": found.uid}
             else:
                 where = {"user": (await user_in_sight(reader, caller, user)).name}

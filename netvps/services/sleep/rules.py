@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from netvps.domain.access.sharing import Right
 from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import PAUSE
 from netvps.domain.session import lifecycle
@@ -91,7 +92,7 @@ class IdleRules:
         """What keeps the session NAME or NAME.OWNER awake, and when it is stopped. Raises NotFound."""
         full_name = SessionName.parse(name, caller.user)
         async with self._store.read() as reader:
-            session = await find_session(reader, caller, full_name)
+            session = await find_session(reader, caller, full_name, Right.INSPECT)
         return self.plan_of(session)
 
     def plan_of(self, session: Session) -> SleepPlan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from netvps.domain.access.sharing import Right
 from netvps.domain.checks import shown
 from netvps.domain.names import SessionName
 from netvps.domain.session.lifecycle import defer
@@ -73,7 +74,7 @@ class Snapshots:
         """One snapshot. Raises NotFound, also if the caller may not see its session."""
         name = SessionName.parse(session, caller.user)
         async with self._store.read() as reader:
-            found = (await find_snapshot(reader, caller, name, snapshot_id))[1]
+            found = (await find_snapshot(reader, caller, name, snapshot_id, Right.INSPECT))[1]
         return await self._copies.shown(found)
 
     async def list(
@@ -190,10 +191,10 @@ class Snapshots:
 
 
 async def find_snapshot(
-    reader: Reader, caller: Caller, name: SessionName, snapshot_id: str
+    reader: Reader, caller: Caller, name: SessionName, snapshot_id: str, right: Right = Right.MANAGE
 ) -> tuple[Session, Snapshot]:
-    """A snapshot and its session. Raises NotFound."""
-    session = await find_session(reader, caller, name)
+    """A snapshot and its session. Raises NotFound, NotPermitted."""
+    session = await find_session(reader, caller, name, right)
     found = await reader.find(Snapshot, session=session.uid, id=snapshot_id)
     if not found:
         raise NotFound(f"session {name} has no snapshot {shown(snapshot_id)[1:-1]}: see netvps snapshot ls {name}")

@@ -17,11 +17,17 @@ from tests.cli.fake_client import NOW, FakeClient
 
 def test_people_come_and_go(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("user", "add", "bob", "--admin").out == "bob\n"
+    assert run("user", "add", "eve", "--role", "operator").out == "eve\n"
     assert run("user", "ls").out.splitlines()[1].split()[:2] == ["alice", "admin"]
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     assert run("user", "rm", "bob").code == exit_codes.USAGE
     assert run("user", "rm", "bob", "--yes").out == "bob\n"
-    assert fake.asked == [("create_user", "bob", Role.ADMIN), ("list_users",), ("delete_user", "bob")]
+    assert fake.asked == [
+        ("create_user", "bob", Role.ADMIN),
+        ("create_user", "eve", Role.OPERATOR),
+        ("list_users",),
+        ("delete_user", "bob"),
+    ]
 
 
 def test_an_api_key_is_data_and_can_be_revoked(run: Run, fake: FakeClient) -> None:

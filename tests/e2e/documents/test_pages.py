@@ -41,7 +41,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.parametrize("page", ["docs/ports.md", "docs/problems.md", "docs/settings.md"])
+@pytest.mark.parametrize("page", ["docs/people.md", "docs/ports.md", "docs/problems.md", "docs/settings.md"])
 def test_what_looks_at_a_machine(system: System, busybox: str, page: str) -> None:
     lines = run_lines(page)
     assert lines

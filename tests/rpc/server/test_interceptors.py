@@ -15,12 +15,15 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from netvps.domain.access.accounts import Role, User
+from netvps.domain.access.permissions import MACHINES, OPEN, PEOPLE
 from netvps.domain.session.event import EventType
 from netvps.errors import Exhausted, InternalError, NotFound, Unauthenticated
 from netvps.rpc.client.async_client import AsyncClient
-from netvps.rpc.client.channel import OPTIONS
+from netvps.rpc.client.channel import OPTIONS, TLS_OPTIONS, channel_credentials
 from netvps.rpc.server.open_calls import STRANGER_PER_CONNECTION
-from tests.rpc.site import ROOT, default_spec, soon
+from tests.domain.access.test_permissions import api_methods
+from tests.rpc.site import ROOT, default_spec, now, soon
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import Caller
@@ -155,3 +158,31 @@ async def test_an_open_stream_ends_with_the_credential_that_opened_it(
         await site.services.access.delete_api_key(ROOT, "alice", credential.kid)
         with pytest.raises(Unauthenticated, match="expired or revoked"):
             await asyncio.wait_for(anext(events), 5)
+
+
+async def _outcome(channel: grpc.aio.Channel, method: str, key: str | None) -> Any:
+    """Calls a method with bytes that are no message: a caller who is permitted gets INVALID_ARGUMENT."""
+    call: Any = channel.stream_stream(f"/netvps.api.v1.{method}", bytes, bytes)(
+        iter([b"\xff"]), metadata=(("authorization", f"Bearer {key}"),)
+    )
+    return await call.code()
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_a_role_calls_what_its_row_permits_and_no_more(site: Site, role: Role) -> None:
+    async with site.store.write("test") as tx:
+        await tx.put(User("carol", role, now()))
+    key = (await site.remote("carol")).api_key
+    async with grpc.aio.secure_channel(
+        site.api_address, channel_credentials(site.ca.certificate), TLS_OPTIONS
+    ) as channel:
+        outcomes = {method: await _outcome(channel, method, key) for method in api_methods()}
+    assert outcomes == {method: _expected(method, role) for method in api_methods()}
+
+
+def _expected(method: str, role: Role) -> grpc.StatusCode:
+    if method in MACHINES:
+        return grpc.StatusCode.UNIMPLEMENTED  # another port serves them
+    if method in OPEN or role in PEOPLE[method]:
+        return grpc.StatusCode.INVALID_ARGUMENT
+    return grpc.StatusCode.PERMISSION_DENIED

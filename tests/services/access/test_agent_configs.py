@@ -9,6 +9,7 @@ import asyncssh
 import pytest
 
 from netvps.adapters.ca.opening import open_ca
+from netvps.domain.access.accounts import Role, User
 from netvps.domain.access.sharing import ShareRole
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.session.lifecycle import place
@@ -212,3 +213,15 @@ async def test_keys_of_those_who_may_use_it_come_and_go_with_their_share(world: 
         await world.ssh_keys.create(BOB, PublicKey.parse(ed25519(3)))  # is no news any more
         await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(4)))
         assert (await _next(configs)).authorized_keys == (ed25519(4),)
+
+
+async def test_keys_of_a_viewer_open_nothing(world: World) -> None:
+    await world.runner()
+    session = await world.session()
+    await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(1)))
+    async with aclosing(world.logins.configs(session.uid, 1, "HOSTKEY")) as configs:
+        assert (await _next(configs)).authorized_keys == (ed25519(1),)
+        for role, keys in ((Role.VIEWER, ()), (Role.USER, (ed25519(1),))):
+            async with world.store.write("test") as tx:
+                await tx.put(User("alice", role, world.clock()))
+            assert (await _next(configs)).authorized_keys == keys

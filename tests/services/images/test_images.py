@@ -13,9 +13,9 @@ import pytest
 from netvps.domain.image.image import Image, ImageProgress, ImageView
 from netvps.domain.image.work import BootstrapImage, BuildImage, DeleteImage, ImageLog, ListImages, PullImage
 from netvps.domain.runner.runner import Runner
-from netvps.errors import InternalError, InvalidInput, NotFound, NotPermitted, TimedOut, Unavailable, WrongState
+from netvps.errors import InternalError, InvalidInput, NotFound, TimedOut, Unavailable, WrongState
 from netvps.services.images import images as module
-from tests.fakes.world import ALICE, HELLO, IMAGE, ROOT
+from tests.fakes.world import HELLO, IMAGE, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -165,8 +165,6 @@ async def test_an_image_in_use_is_kept_and_its_users_are_named(world: World, run
         await world.images.delete(ROOT, runners, "lab1", "a:1")
     with pytest.raises(WrongState, match="default of new sessions"):
         await world.images.delete(ROOT, runners, "lab1", IMAGE)
-    with pytest.raises(NotPermitted):
-        await world.images.delete(ALICE, runners, "lab1", "free:1")
     assert not any(isinstance(work, DeleteImage) for work, _ in runners.asked)
     await world.images.delete(ROOT, runners, "lab1", "free:1")
     assert runners.asked[-1][0] == DeleteImage("free:1")
@@ -184,8 +182,6 @@ async def test_a_pull_tells_how_far_it_is_and_ends_with_the_image(world: World, 
         ImageView("lab1", "a:1", "sha256:1", 7, "amd64", MADE, is_default=False, session_count=0),
     ]
     assert runners.asked == [(PullImage("a:1"), "root")]
-    with pytest.raises(NotPermitted):
-        await anext(world.images.pull(ALICE, runners, "lab1", "a:1"))
     runners.pulled = []
     with pytest.raises(InternalError, match="made no image"):
         await anext(world.images.pull(ROOT, runners, "lab1", "a:1"))
@@ -226,8 +222,6 @@ async def test_a_build_sends_its_context_and_passes_on_what_the_builder_says(
     assert isinstance(found[2], ImageView)
     assert runners.last.sent == [b"1", b"2", None]
     assert runners.asked == [(work, "root")]
-    with pytest.raises(NotPermitted, match="build images"):
-        await anext(world.images.build(ALICE, runners, "lab1", work, _pieces()))
 
 
 async def test_a_context_that_cannot_be_read_ends_the_build_with_its_error(world: World, runners: FakeRunners) -> None:
@@ -241,12 +235,10 @@ async def test_a_context_that_cannot_be_read_ends_the_build_with_its_error(world
     assert runners.open_now == 0
 
 
-async def test_an_environment_is_bootstrapped_by_admins(world: World, runners: FakeRunners) -> None:
+async def test_an_environment_is_bootstrapped(world: World, runners: FakeRunners) -> None:
     await world.runner("lab1")
     runners.pulled = [ImageProgress("unpacking packages: 3"), image("netvps/deb:latest")]
     work = BootstrapImage("deb", "bookworm")
     found = [answer async for answer in world.images.bootstrap(ROOT, runners, "lab1", work)]
     assert found[0] == runners.pulled[0]
     assert (runners.asked, runners.last.sent) == ([(work, "root")], [])
-    with pytest.raises(NotPermitted):
-        await anext(world.images.bootstrap(ALICE, runners, "lab1", work))

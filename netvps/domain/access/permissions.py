@@ -1,0 +1,139 @@
+"""Who may call which method of the API: a table of roles and methods. Pure.
+
+A method that the table lacks is refused. What a caller may do with one session or one user is decided where it is read
+(services.sessions.scope), by the rights in domain.access.sharing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from netvps.domain.access.accounts import Caller, Role
+from netvps.domain.access.identity import RunnerIdentity, SessionIdentity
+from netvps.errors import NotPermitted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PACKAGE: Final = "/netvps.api.v1."
+_VIEWER = frozenset(Role)
+_USER = _VIEWER - {Role.VIEWER}
+_OPERATOR = _USER - {Role.USER}
+_ADMIN = frozenset({Role.ADMIN})
+
+OPEN: Final = frozenset(
+    {
+        "EnrollmentService/BootAgent",
+        "EnrollmentService/JoinRunner",
+        "ServerService/GetServerInfo",
+    }
+)
+"""Methods without a credential: they return public information, or the request contains a token."""
+
+MACHINES: Final[Mapping[str, tuple[type[RunnerIdentity | SessionIdentity], ...]]] = {
+    "CertificateService/RenewCertificate": (RunnerIdentity, SessionIdentity),
+    "CopyService/ReadCopy": (RunnerIdentity,),
+    "CopyService/ReadImage": (RunnerIdentity,),
+    "CopyService/SendCopy": (RunnerIdentity,),
+    "RunnerLinkService/CarryFiles": (RunnerIdentity,),
+    "RunnerLinkService/Connect": (RunnerIdentity,),
+    "RunnerLinkService/CreateBootToken": (RunnerIdentity,),
+    "RunnerLinkService/GetRegistryLogin": (RunnerIdentity,),
+    "RunnerLinkService/SendLogs": (RunnerIdentity,),
+    "TunnelService/Control": (SessionIdentity,),
+    "TunnelService/DialBack": (SessionIdentity,),
+}
+"""Methods for certificates, and of whom."""
+
+PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
+    "AuditService/ListAuditRecords": _ADMIN,
+    "ImageService/BootstrapImage": _OPERATOR,
+    "ImageService/BuildImage": _OPERATOR,
+    "ImageService/DeleteImage": _OPERATOR,
+    "ImageService/GetDefaultImage": _VIEWER,
+    "ImageService/GetImage": _VIEWER,
+    "ImageService/ListImages": _VIEWER,
+    "ImageService/PublishImage": _OPERATOR,
+    "ImageService/PullImage": _OPERATOR,
+    "ImageService/UpdateDefaultImage": _OPERATOR,
+    "MetricsService/WatchMetrics": _VIEWER,
+    "MoveService/DrainRunner": _OPERATOR,
+    "MoveService/ListMoves": _VIEWER,
+    "MoveService/MoveSession": _USER,
+    "MoveService/UncordonRunner": _OPERATOR,
+    "NetworkService/CheckNetwork": _USER,
+    "NetworkService/GetNetwork": _VIEWER,
+    "NetworkService/ProbeLinks": _USER,
+    "RegistryService/DeleteRegistryLogin": _OPERATOR,
+    "RegistryService/ListRegistryLogins": _OPERATOR,
+    "RegistryService/UpdateRegistryLogin": _OPERATOR,
+    "RunnerService/CreateJoinToken": _OPERATOR,
+    "RunnerService/DeleteRunner": _OPERATOR,
+    "RunnerService/GetRunner": _VIEWER,
+    "RunnerService/ListRunners": _VIEWER,
+    "SessionService/CreateSession": _USER,
+    "SessionService/DeleteSession": _USER,
+    "SessionService/ExecSession": _USER,
+    "SessionService/GetSession": _VIEWER,
+    "SessionService/GetSleepPlan": _VIEWER,
+    "SessionService/ListSessions": _VIEWER,
+    "SessionService/PauseSession": _USER,
+    "SessionService/ReadSessionLogs": _VIEWER,
+    "SessionService/RenameSession": _USER,
+    "SessionService/ResumeSession": _USER,
+    "SessionService/StartSession": _USER,
+    "SessionService/StopSession": _USER,
+    "SessionService/UpdateSession": _USER,
+    "SessionService/WatchSessions": _VIEWER,
+    "ShareService/DeleteShare": _USER,
+    "ShareService/ListShares": _VIEWER,
+    "ShareService/UpdateShare": _USER,
+    "SnapshotService/BrowseSnapshots": _USER,
+    "SnapshotService/CloneSession": _USER,
+    "SnapshotService/CreateSnapshot": _USER,
+    "SnapshotService/DeleteSnapshot": _USER,
+    "SnapshotService/DiffSession": _USER,
+    "SnapshotService/ExportSnapshot": _USER,
+    "SnapshotService/GetSnapshot": _VIEWER,
+    "SnapshotService/ImportSnapshot": _USER,
+    "SnapshotService/ListSnapshots": _VIEWER,
+    "SnapshotService/RestoreSnapshot": _USER,
+    "SnapshotService/UpdateSnapshot": _USER,
+    "SnapshotService/WatchSnapshots": _VIEWER,
+    "SshKeyService/CreateSshKey": _USER,
+    "SshKeyService/DeleteSshKey": _USER,
+    "SshKeyService/IssueSshCertificate": _USER,
+    "SshKeyService/ListSshKeys": _VIEWER,
+    "UserService/CreateApiKey": _ADMIN,
+    "UserService/CreateUser": _ADMIN,
+    "UserService/DeleteApiKey": _USER,
+    "UserService/DeleteUser": _ADMIN,
+    "UserService/GetUser": _VIEWER,
+    "UserService/ListApiKeys": _VIEWER,
+    "UserService/ListUsers": _ADMIN,
+}
+"""Methods for people, and the roles that may call them."""
+
+
+def short_name(method: str) -> str:
+    """A method as in the tables: "SessionService/StopSession" for "/netvps.api.v1.SessionService/StopSession"."""
+    return method.removeprefix(_PACKAGE)
+
+
+def require_permitted(who: Caller | RunnerIdentity | SessionIdentity, method: str) -> None:
+    """Raises NotPermitted unless the caller may call a method, which is given by its short name."""
+    if not isinstance(who, Caller):
+        if not isinstance(who, MACHINES.get(method, ())):
+            kinds = MACHINES.get(method)
+            meant = "users" if kinds is None else "runners" if RunnerIdentity in kinds else "sessions"
+            raise NotPermitted(f"this call is for {meant}, not for {who}: use a credential of theirs")
+        return
+    if method in MACHINES:
+        raise NotPermitted(f"user {who.user} may not call {method}: it is for runners and agents, with a certificate")
+    permitted = PEOPLE.get(method, frozenset())
+    if who.role not in permitted:
+        roles = " or ".join(role.lower() for role in Role if role in permitted) or "that does not exist"
+        raise NotPermitted(
+            f"user {who.user} with role {who.role.lower()} may not call {method}: it needs role {roles}; "
+            "ask one of your admins"
+        )
