@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING, Any, Final
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.domain.session.session import DesiredState, Session, SessionState, SnapshotImage
-from netvps.domain.session.spec import Network, SessionSpec
+from netvps.domain.session.spec import Network, Placement, SessionSpec
 from netvps.rpc.client.client import Client, Endpoint, fetch_server_info
 from netvps.rpc.client.watching import Interrupted, Reset, WatchEvent
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+    from netvps.domain.batch import NewSession, NotCreated
     from netvps.domain.filter.kinds import RunnerFilter, SessionFilter
     from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
     from netvps.domain.image.login import RegistryLogin
     from netvps.domain.metrics import MetricSample
+    from netvps.domain.runner.placement import SessionPlan, Verdict
     from netvps.domain.runner.runner import RunnerState, RunnerView
     from netvps.domain.session.event import SnapshotEvent
     from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
@@ -55,6 +57,9 @@ __all__ = [
     "Interrupted",
     "MetricSample",
     "Network",
+    "NewSession",
+    "NotCreated",
+    "Placement",
     "RegistryLogin",
     "Reset",
     "Role",
@@ -66,6 +71,7 @@ __all__ = [
     "SessionEvent",
     "SessionFilter",
     "SessionPage",
+    "SessionPlan",
     "SessionSpec",
     "SessionState",
     "Snapshot",
@@ -81,6 +87,7 @@ __all__ = [
     "Stdout",
     "TerminalSize",
     "User",
+    "Verdict",
     "WatchEvent",
     "fetch_server_info",
     "settled",
@@ -93,7 +100,9 @@ _ON_DEMAND: Final = {
     "netvps.domain.image.image": {"DefaultImage", "ImageProgress", "ImageView"},
     "netvps.domain.image.login": {"RegistryLogin"},
     "netvps.domain.metrics": {"MetricSample"},
+    "netvps.domain.runner.placement": {"SessionPlan", "Verdict"},
     "netvps.domain.runner.runner": {"RunnerState", "RunnerView"},
+    "netvps.domain.batch": {"NewSession", "NotCreated"},
     "netvps.domain.session.event": {"SnapshotEvent"},
     "netvps.domain.snapshot.diff": {"Diff"},
     "netvps.domain.snapshot.snapshot": {"Snapshot", "SnapshotChange", "SnapshotDraft", "SnapshotState"},

@@ -17,6 +17,7 @@ from netvps.domain.image.login import RegistryLogin
 from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.settings import Overview
+from netvps.domain.runner.placement import SessionPlan
 from netvps.domain.runner.runner import RunnerView
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import SessionEvent, SnapshotEvent
@@ -34,7 +35,7 @@ from netvps.rpc.convert.runner.runners import runner_to_proto
 from netvps.rpc.convert.server_info import server_info_to_proto
 from netvps.rpc.convert.session.diffs import diff_to_proto
 from netvps.rpc.convert.session.events import event_to_proto
-from netvps.rpc.convert.session.sessions import session_to_proto
+from netvps.rpc.convert.session.sessions import session_plan_to_proto, session_to_proto
 from netvps.rpc.convert.session.sleep import plan_to_proto
 from netvps.rpc.convert.session.snapshots import snapshot_event_to_proto, snapshot_to_proto
 from netvps.rpc.convert.shares import share_to_proto
@@ -61,6 +62,7 @@ Printable = (
     | MetricSample
     | AuditRecord
     | SleepPlan
+    | SessionPlan
 )
 
 
@@ -82,6 +84,7 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     Session: session_to_proto,
     AuditRecord: audit_record_to_proto,
     SleepPlan: plan_to_proto,
+    SessionPlan: session_plan_to_proto,
     SessionEvent: event_to_proto,
     Snapshot: snapshot_to_proto,
     SnapshotEvent: snapshot_event_to_proto,

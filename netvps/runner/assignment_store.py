@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
-from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
+from netvps.domain.session.spec import Network, Placement, RestartPolicy, SessionSpec
 from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import Restore, RestoreState, SnapshotOrder, SnapshotSource
@@ -152,6 +152,7 @@ def _decode(item: dict[str, Any]) -> Assignment:
         "network": Network(spec["network"]),
         "restart_policy": policy,
         "sleep": SleepPolicy(**spec.get("sleep") or {}),
+        "placement": Placement(spec.get("placement", Placement.DEFAULT)),
         "wake": WakePolicy(spec.get("wake", WakePolicy.DEFAULT)),
     }
     typed = {

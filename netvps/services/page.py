@@ -106,7 +106,7 @@ def listed_bytes(resource: Resource) -> int:
         case Session():
             spec, snapshot, last = resource.spec, resource.snapshot, resource.last_exit
             texts = (resource.message, resource.reason, resource.address, resource.overlay_address, spec.image)
-            texts += (*spec.labels, *spec.labels.values())
+            texts += (*spec.labels, *spec.labels.values(), spec.runner_filter)
             if snapshot is not None:
                 texts += (snapshot.uid, snapshot.session_uid, snapshot.image, snapshot.digest)
             texts += (last.cause,) if last is not None else ()
@@ -118,7 +118,7 @@ def listed_bytes(resource: Resource) -> int:
             for holder in resource.holders:
                 texts += (holder.name,) * (1 + holder.damaged + holder.leaving)
         case Runner():
-            texts = (resource.version, resource.capacity.engine_version)
+            texts = (resource.version, resource.capacity.engine_version, *resource.labels)
             texts += tuple(text for problem in resource.problems for text in (problem.message, problem.peer))
         case SshKey():
             texts = (resource.public_key, resource.title)

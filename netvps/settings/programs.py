@@ -152,6 +152,9 @@ class ServerSettings(Settings):
     terminal_ui: bool = Field(default=True, description="the terminal UI for `ssh HOST` without a session's name")
     http_port: Port = Field(default=7480, description="health and metrics over HTTP")
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that specify none")
+    placement: Literal["spread", "pack"] = Field(
+        default="spread", description="give sessions that do not say it to the runner with the most room, or the least"
+    )
     images_ahead: Annotated[str, BeforeValidator(joined), AfterValidator(images_for_runners), Repeatable()] = Field(
         default="",
         description="images that runners get before a session needs them: IMAGE, or IMAGE@KEY=VALUE for those with that"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, cast
@@ -22,6 +22,8 @@ from netvps.domain.names import SessionName
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.peer_health import Problem
 from netvps.domain.overlay.settings import OverlaySettings, Overview
+from netvps.domain.runner.labels import relabelled
+from netvps.domain.runner.placement import SessionPlan, Verdict
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import EventType, SessionEvent
@@ -81,6 +83,7 @@ class FakeClient:
     heeds_input: bool = True
     """A command waits for the end of its input."""
     problems: tuple[Problem, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
     """Of the runner's overlay."""
     overlay: bool = True
     engine_problem: str = ""
@@ -122,6 +125,10 @@ class FakeClient:
         self._ask("create_session", session_id, spec, owner, validate_only)
         pending = session(session_id or "brave-otter", SessionState.PENDING, spec=spec, observed_generation=0)
         return replace(pending, message="waiting for a runner")
+
+    def plan_session(self, session_id: str, spec: SessionSpec, *, owner: str = "") -> SessionPlan:
+        planned = self.create_session(session_id, spec, owner=owner, validate_only=True)
+        return SessionPlan(planned, self.verdicts)
 
     def get_session(self, name: str) -> Session:
         self._ask("get_session", name)
@@ -266,6 +273,14 @@ class FakeClient:
             3,
             self.gpus_in_use,
         )
+
+    def label_runner(self, name: str, labels: Mapping[str, str], remove: Iterable[str] = ()) -> RunnerView:
+        self._ask("label_runner", name, labels, remove)
+        view = self.get_runner(name)
+        return replace(view, runner=relabelled(view.runner, labels, tuple(remove)))
+
+    def cordon_runner(self, name: str) -> None:
+        self._ask("cordon_runner", name)
 
     def delete_runner(self, name: str, *, force: bool = False) -> None:
         self._ask("delete_runner", name, force)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
-from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
+from netvps.domain.session.spec import Network, Placement, RestartPolicy, SessionSpec
 from netvps.domain.sleep.policy import WakePolicy
 from netvps.domain.snapshot.snapshot import Restore, SnapshotOrder, SnapshotSource
 from netvps.errors import ConfigError
@@ -35,6 +35,8 @@ SPEC = SessionSpec(
     restart_policy=RestartPolicy.ON_FAILURE,
     gpu_ids=("GPU-5e4b1f2a-0c1d-4e5f-8a9b-0123456789ab",),
     wake=WakePolicy.NEVER,
+    runner_filter="labels.rack=3",
+    placement=Placement.PACK,
 )
 WANT = Assignment(
     "u",

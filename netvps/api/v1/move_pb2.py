@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/move.proto\x12\rnetvps.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x01\n\x0bSessionMove\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\'\n\x05stage\x18\x03 \x01(\x0e\x32\x18.netvps.api.v1.MoveStage\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x12MoveSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x11\n\tfrom_copy\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\"\n\x10ListMovesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\">\n\x11ListMovesResponse\x12)\n\x05moves\x18\x01 \x03(\x0b\x32\x1a.netvps.api.v1.SessionMove\"6\n\x12\x44rainRunnerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"@\n\x13\x44rainRunnerResponse\x12)\n\x05moves\x18\x01 \x03(\x0b\x32\x1a.netvps.api.v1.SessionMove\"9\n\x15UncordonRunnerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x18\n\x16UncordonRunnerResponse*\xb5\x01\n\tMoveStage\x12\x1a\n\x16MOVE_STAGE_UNSPECIFIED\x10\x00\x12\x16\n\x12MOVE_STAGE_WAITING\x10\x01\x12\x17\n\x13MOVE_STAGE_STOPPING\x10\x02\x12\x16\n\x12MOVE_STAGE_COPYING\x10\x03\x12\x17\n\x13MOVE_STAGE_ARRIVING\x10\x04\x12\x13\n\x0fMOVE_STAGE_DONE\x10\x05\x12\x15\n\x11MOVE_STAGE_FAILED\x10\x06\x32\xe0\x02\n\x0bMoveService\x12L\n\x0bMoveSession\x12!.netvps.api.v1.MoveSessionRequest\x1a\x1a.netvps.api.v1.SessionMove\x12N\n\tListMoves\x12\x1f.netvps.api.v1.ListMovesRequest\x1a .netvps.api.v1.ListMovesResponse\x12T\n\x0b\x44rainRunner\x12!.netvps.api.v1.DrainRunnerRequest\x1a\".netvps.api.v1.DrainRunnerResponse\x12]\n\x0eUncordonRunner\x12$.netvps.api.v1.UncordonRunnerRequest\x1a%.netvps.api.v1.UncordonRunnerResponseB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/move.proto\x12\rnetvps.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x01\n\x0bSessionMove\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\'\n\x05stage\x18\x03 \x01(\x0e\x32\x18.netvps.api.v1.MoveStage\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x12MoveSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x11\n\tfrom_copy\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\"\n\x10ListMovesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\">\n\x11ListMovesResponse\x12)\n\x05moves\x18\x01 \x03(\x0b\x32\x1a.netvps.api.v1.SessionMove\"6\n\x12\x44rainRunnerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"@\n\x13\x44rainRunnerResponse\x12)\n\x05moves\x18\x01 \x03(\x0b\x32\x1a.netvps.api.v1.SessionMove\"7\n\x13\x43ordonRunnerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14\x43ordonRunnerResponse\"9\n\x15UncordonRunnerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x18\n\x16UncordonRunnerResponse*\xb5\x01\n\tMoveStage\x12\x1a\n\x16MOVE_STAGE_UNSPECIFIED\x10\x00\x12\x16\n\x12MOVE_STAGE_WAITING\x10\x01\x12\x17\n\x13MOVE_STAGE_STOPPING\x10\x02\x12\x16\n\x12MOVE_STAGE_COPYING\x10\x03\x12\x17\n\x13MOVE_STAGE_ARRIVING\x10\x04\x12\x13\n\x0fMOVE_STAGE_DONE\x10\x05\x12\x15\n\x11MOVE_STAGE_FAILED\x10\x06\x32\xb9\x03\n\x0bMoveService\x12L\n\x0bMoveSession\x12!.netvps.api.v1.MoveSessionRequest\x1a\x1a.netvps.api.v1.SessionMove\x12N\n\tListMoves\x12\x1f.netvps.api.v1.ListMovesRequest\x1a .netvps.api.v1.ListMovesResponse\x12T\n\x0b\x44rainRunner\x12!.netvps.api.v1.DrainRunnerRequest\x1a\".netvps.api.v1.DrainRunnerResponse\x12W\n\x0c\x43ordonRunner\x12\".netvps.api.v1.CordonRunnerRequest\x1a#.netvps.api.v1.CordonRunnerResponse\x12]\n\x0eUncordonRunner\x12$.netvps.api.v1.UncordonRunnerRequest\x1a%.netvps.api.v1.UncordonRunnerResponseB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.move_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_MOVESTAGE']._serialized_start=660
-  _globals['_MOVESTAGE']._serialized_end=841
+  _globals['_MOVESTAGE']._serialized_start=741
+  _globals['_MOVESTAGE']._serialized_end=922
   _globals['_SESSIONMOVE']._serialized_start=77
   _globals['_SESSIONMOVE']._serialized_end=259
   _globals['_MOVESESSIONREQUEST']._serialized_start=261
@@ -47,10 +47,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAINRUNNERREQUEST']._serialized_end=506
   _globals['_DRAINRUNNERRESPONSE']._serialized_start=508
   _globals['_DRAINRUNNERRESPONSE']._serialized_end=572
-  _globals['_UNCORDONRUNNERREQUEST']._serialized_start=574
-  _globals['_UNCORDONRUNNERREQUEST']._serialized_end=631
-  _globals['_UNCORDONRUNNERRESPONSE']._serialized_start=633
-  _globals['_UNCORDONRUNNERRESPONSE']._serialized_end=657
-  _globals['_MOVESERVICE']._serialized_start=844
-  _globals['_MOVESERVICE']._serialized_end=1196
+  _globals['_CORDONRUNNERREQUEST']._serialized_start=574
+  _globals['_CORDONRUNNERREQUEST']._serialized_end=629
+  _globals['_CORDONRUNNERRESPONSE']._serialized_start=631
+  _globals['_CORDONRUNNERRESPONSE']._serialized_end=653
+  _globals['_UNCORDONRUNNERREQUEST']._serialized_start=655
+  _globals['_UNCORDONRUNNERREQUEST']._serialized_end=712
+  _globals['_UNCORDONRUNNERRESPONSE']._serialized_start=714
+  _globals['_UNCORDONRUNNERRESPONSE']._serialized_end=738
+  _globals['_MOVESERVICE']._serialized_start=925
+  _globals['_MOVESERVICE']._serialized_end=1366
 # @@protoc_insertion_point(module_scope)

@@ -241,8 +241,51 @@ class DrainRunnerResponse(_message.Message):
 Global___DrainRunnerResponse: _TypeAlias = DrainRunnerResponse  # noqa: Y015
 
 @_typing.final
+class CordonRunnerRequest(_message.Message):
+    """CordonRunnerRequest cordons a runner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"runners/NAME"."""
+    request_id: _builtins.str
+    """Idempotency key, as in CreateSessionRequest."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonRunnerRequest: _TypeAlias = CordonRunnerRequest  # noqa: Y015
+
+@_typing.final
+class CordonRunnerResponse(_message.Message):
+    """CordonRunnerResponse has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonRunnerResponse: _TypeAlias = CordonRunnerResponse  # noqa: Y015
+
+@_typing.final
 class UncordonRunnerRequest(_message.Message):
-    """UncordonRunnerRequest ends a drain."""
+    """UncordonRunnerRequest ends a cordon or a drain."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

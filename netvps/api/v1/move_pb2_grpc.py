@@ -50,6 +50,11 @@ class MoveServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_move__pb2.DrainRunnerRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_move__pb2.DrainRunnerResponse.FromString,
                 _registered_method=True)
+        self.CordonRunner = channel.unary_unary(
+                '/netvps.api.v1.MoveService/CordonRunner',
+                request_serializer=netvps_dot_api_dot_v1_dot_move__pb2.CordonRunnerRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_move__pb2.CordonRunnerResponse.FromString,
+                _registered_method=True)
         self.UncordonRunner = channel.unary_unary(
                 '/netvps.api.v1.MoveService/UncordonRunner',
                 request_serializer=netvps_dot_api_dot_v1_dot_move__pb2.UncordonRunnerRequest.SerializeToString,
@@ -86,6 +91,13 @@ class MoveServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CordonRunner(self, request, context):
+        """CordonRunner keeps new sessions away from a runner; those that it has stay. Requires role operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UncordonRunner(self, request, context):
         """UncordonRunner lets the scheduler use a runner again, and ends moves of a drain that did not begin.
         """
@@ -110,6 +122,11 @@ def add_MoveServiceServicer_to_server(servicer, server):
                     servicer.DrainRunner,
                     request_deserializer=netvps_dot_api_dot_v1_dot_move__pb2.DrainRunnerRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_move__pb2.DrainRunnerResponse.SerializeToString,
+            ),
+            'CordonRunner': grpc.unary_unary_rpc_method_handler(
+                    servicer.CordonRunner,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_move__pb2.CordonRunnerRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_move__pb2.CordonRunnerResponse.SerializeToString,
             ),
             'UncordonRunner': grpc.unary_unary_rpc_method_handler(
                     servicer.UncordonRunner,
@@ -199,6 +216,33 @@ class MoveService:
             '/netvps.api.v1.MoveService/DrainRunner',
             netvps_dot_api_dot_v1_dot_move__pb2.DrainRunnerRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_move__pb2.DrainRunnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CordonRunner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.MoveService/CordonRunner',
+            netvps_dot_api_dot_v1_dot_move__pb2.CordonRunnerRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_move__pb2.CordonRunnerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class MoveServiceStub:
     """DrainRunner moves all sessions away from a runner, a few at a time, and places no new ones there. It returns at
     once. Requires role operator.
     """
+    CordonRunner: _grpc.UnaryUnaryMultiCallable[_move_pb2.CordonRunnerRequest, _move_pb2.CordonRunnerResponse]
+    """CordonRunner keeps new sessions away from a runner; those that it has stay. Requires role operator."""
     UncordonRunner: _grpc.UnaryUnaryMultiCallable[_move_pb2.UncordonRunnerRequest, _move_pb2.UncordonRunnerResponse]
     """UncordonRunner lets the scheduler use a runner again, and ends moves of a drain that did not begin."""
 
@@ -65,6 +67,8 @@ class MoveServiceAsyncStub(MoveServiceStub):
     """DrainRunner moves all sessions away from a runner, a few at a time, and places no new ones there. It returns at
     once. Requires role operator.
     """
+    CordonRunner: _aio.UnaryUnaryMultiCallable[_move_pb2.CordonRunnerRequest, _move_pb2.CordonRunnerResponse]  # type: ignore[assignment]
+    """CordonRunner keeps new sessions away from a runner; those that it has stay. Requires role operator."""
     UncordonRunner: _aio.UnaryUnaryMultiCallable[_move_pb2.UncordonRunnerRequest, _move_pb2.UncordonRunnerResponse]  # type: ignore[assignment]
     """UncordonRunner lets the scheduler use a runner again, and ends moves of a drain that did not begin."""
 
@@ -100,6 +104,14 @@ class MoveServiceServicer(metaclass=_abc_1.ABCMeta):
         """DrainRunner moves all sessions away from a runner, a few at a time, and places no new ones there. It returns at
         once. Requires role operator.
         """
+
+    @_abc_1.abstractmethod
+    def CordonRunner(
+        self,
+        request: _move_pb2.CordonRunnerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_move_pb2.CordonRunnerResponse, _abc.Awaitable[_move_pb2.CordonRunnerResponse]]:
+        """CordonRunner keeps new sessions away from a runner; those that it has stay. Requires role operator."""
 
     @_abc_1.abstractmethod
     def UncordonRunner(

@@ -104,7 +104,7 @@ class Runner(_message.Message):
     no_sessions: _builtins.bool
     """Whether it runs no sessions, and only joins its machine to the overlay (netvps runner --no-sessions)."""
     cordoned: _builtins.bool
-    """Whether it is drained: the scheduler places no sessions on it."""
+    """Whether it is cordoned or drained: the scheduler places no sessions on it."""
     @_builtins.property
     def capacity(self) -> Global___Capacity:
         """Resources of the machine."""
@@ -139,7 +139,9 @@ class Runner(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its labels, KEY=VALUE, as its operator says (netvps runner --labels); at most 32."""
+        """Its labels, KEY=VALUE, by key: those of LabelRunner, and those set on its machine (netvps runner --labels); at most 32
+        of each.
+        """
 
     def __init__(
         self,
@@ -434,6 +436,64 @@ class ListRunnersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRunnersResponse: _TypeAlias = ListRunnersResponse  # noqa: Y015
+
+@_typing.final
+class LabelRunnerRequest(_message.Message):
+    """LabelRunnerRequest changes labels of a runner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"runners/NAME"."""
+    request_id: _builtins.str
+    """Idempotency key."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels to set, of which those that it has are replaced: keys as of sessions, values up to 63 of A-Z, a-z, 0-9, "._/-"."""
+
+    @_builtins.property
+    def remove(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys of labels to remove; of one that is not set nothing changes."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        remove: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "name", b"name", "remove", b"remove", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelRunnerRequest: _TypeAlias = LabelRunnerRequest  # noqa: Y015
 
 @_typing.final
 class CreateJoinTokenRequest(_message.Message):

@@ -45,6 +45,11 @@ class RunnerServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_runner__pb2.ListRunnersRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_runner__pb2.ListRunnersResponse.FromString,
                 _registered_method=True)
+        self.LabelRunner = channel.unary_unary(
+                '/netvps.api.v1.RunnerService/LabelRunner',
+                request_serializer=netvps_dot_api_dot_v1_dot_runner__pb2.LabelRunnerRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_runner__pb2.Runner.FromString,
+                _registered_method=True)
         self.CreateJoinToken = channel.unary_unary(
                 '/netvps.api.v1.RunnerService/CreateJoinToken',
                 request_serializer=netvps_dot_api_dot_v1_dot_runner__pb2.CreateJoinTokenRequest.SerializeToString,
@@ -70,6 +75,14 @@ class RunnerServiceServicer:
 
     def ListRunners(self, request, context):
         """ListRunners returns runners, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LabelRunner(self, request, context):
+        """LabelRunner sets and removes labels of a runner. Errors: NOT_FOUND, FAILED_PRECONDITION (a label to remove is set on
+        its machine).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,6 +115,11 @@ def add_RunnerServiceServicer_to_server(servicer, server):
                     servicer.ListRunners,
                     request_deserializer=netvps_dot_api_dot_v1_dot_runner__pb2.ListRunnersRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_runner__pb2.ListRunnersResponse.SerializeToString,
+            ),
+            'LabelRunner': grpc.unary_unary_rpc_method_handler(
+                    servicer.LabelRunner,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_runner__pb2.LabelRunnerRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_runner__pb2.Runner.SerializeToString,
             ),
             'CreateJoinToken': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateJoinToken,
@@ -169,6 +187,33 @@ class RunnerService:
             '/netvps.api.v1.RunnerService/ListRunners',
             netvps_dot_api_dot_v1_dot_runner__pb2.ListRunnersRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_runner__pb2.ListRunnersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LabelRunner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.RunnerService/LabelRunner',
+            netvps_dot_api_dot_v1_dot_runner__pb2.LabelRunnerRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_runner__pb2.Runner.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class RunnerServiceStub:
     """GetRunner returns one runner. Errors: NOT_FOUND."""
     ListRunners: _grpc.UnaryUnaryMultiCallable[_runner_pb2.ListRunnersRequest, _runner_pb2.ListRunnersResponse]
     """ListRunners returns runners, a page at a time."""
+    LabelRunner: _grpc.UnaryUnaryMultiCallable[_runner_pb2.LabelRunnerRequest, _runner_pb2.Runner]
+    """LabelRunner sets and removes labels of a runner. Errors: NOT_FOUND, FAILED_PRECONDITION (a label to remove is set on
+    its machine).
+    """
     CreateJoinToken: _grpc.UnaryUnaryMultiCallable[_runner_pb2.CreateJoinTokenRequest, _runner_pb2.CreateJoinTokenResponse]
     """CreateJoinToken creates a token that lets one machine join, once, while it is valid."""
     DeleteRunner: _grpc.UnaryUnaryMultiCallable[_runner_pb2.DeleteRunnerRequest, _runner_pb2.DeleteRunnerResponse]
@@ -53,6 +57,10 @@ class RunnerServiceAsyncStub(RunnerServiceStub):
     """GetRunner returns one runner. Errors: NOT_FOUND."""
     ListRunners: _aio.UnaryUnaryMultiCallable[_runner_pb2.ListRunnersRequest, _runner_pb2.ListRunnersResponse]  # type: ignore[assignment]
     """ListRunners returns runners, a page at a time."""
+    LabelRunner: _aio.UnaryUnaryMultiCallable[_runner_pb2.LabelRunnerRequest, _runner_pb2.Runner]  # type: ignore[assignment]
+    """LabelRunner sets and removes labels of a runner. Errors: NOT_FOUND, FAILED_PRECONDITION (a label to remove is set on
+    its machine).
+    """
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_runner_pb2.CreateJoinTokenRequest, _runner_pb2.CreateJoinTokenResponse]  # type: ignore[assignment]
     """CreateJoinToken creates a token that lets one machine join, once, while it is valid."""
     DeleteRunner: _aio.UnaryUnaryMultiCallable[_runner_pb2.DeleteRunnerRequest, _runner_pb2.DeleteRunnerResponse]  # type: ignore[assignment]
@@ -78,6 +86,16 @@ class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runner_pb2.ListRunnersResponse, _abc.Awaitable[_runner_pb2.ListRunnersResponse]]:
         """ListRunners returns runners, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def LabelRunner(
+        self,
+        request: _runner_pb2.LabelRunnerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runner_pb2.Runner, _abc.Awaitable[_runner_pb2.Runner]]:
+        """LabelRunner sets and removes labels of a runner. Errors: NOT_FOUND, FAILED_PRECONDITION (a label to remove is set on
+        its machine).
+        """
 
     @_abc_1.abstractmethod
     def CreateJoinToken(

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from netvps.api.v1 import session_change_pb2 as netvps_dot_api_dot_v1_dot_session__change__pb2
@@ -30,7 +31,7 @@ from netvps.api.v1 import session_sleep_pb2 as netvps_dot_api_dot_v1_dot_session
 from netvps.api.v1 import session_spec_pb2 as netvps_dot_api_dot_v1_dot_session__spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnetvps/api/v1/session.proto\x12\rnetvps.api.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"netvps/api/v1/session_change.proto\x1a netvps/api/v1/session_exec.proto\x1a!netvps/api/v1/session_sleep.proto\x1a netvps/api/v1/session_spec.proto\"\x8c\x05\n\x07Session\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12(\n\x04spec\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12\x32\n\rdesired_state\x18\x05 \x01(\x0e\x32\x1b.netvps.api.v1.DesiredState\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x12*\n\x05state\x18\x07 \x01(\x0e\x32\x1b.netvps.api.v1.SessionState\x12\x1b\n\x13observed_generation\x18\x08 \x01(\x03\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x0f\n\x07message\x18\n \x01(\t\x12\x0e\n\x06runner\x18\x0b \x01(\t\x12\r\n\x05\x65poch\x18\x0c \x01(\x03\x12)\n\x08snapshot\x18\r \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12*\n\tlast_exit\x18\x0e \x01(\x0b\x32\x17.netvps.api.v1.LastExit\x12\x0f\n\x07\x61\x64\x64ress\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x12 \x01(\x03\x12)\n\ndesired_by\x18\x13 \x01(\x0b\x32\x15.netvps.api.v1.Author\x12.\n\x07restore\x18\x14 \x01(\x0b\x32\x1d.netvps.api.v1.SessionRestore\x12\x17\n\x0fsource_snapshot\x18\x15 \x01(\t\x12\x0c\n\x04gpus\x18\x16 \x03(\t\"\xc4\x01\n\x08Snapshot\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\r\n\x05image\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06layers\x18\x06 \x01(\x05\x12\x0e\n\x06runner\x18\x07 \x01(\t\x12\x12\n\ngeneration\x18\x08 \x01(\x03\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x08LastExit\x12\x11\n\texit_code\x18\x01 \x01(\x05\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x06\x61uthor\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.Author\"\x8e\x01\n\x14\x43reateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"!\n\x11GetSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"n\n\x13ListSessionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x10\n\x08order_by\x18\x05 \x01(\t\"k\n\x14ListSessionsResponse\x12(\n\x08sessions\x18\x01 \x03(\x0b\x32\x16.netvps.api.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"Q\n\x12StopSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"R\n\x13StartSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"\x9f\x01\n\x14UpdateSessionRequest\x12\'\n\x07session\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.Session\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x04 \x01(\x03\"S\n\x14\x44\x65leteSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"O\n\x14WatchSessionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rfrom_revision\x18\x02 \x01(\x03\x12\x10\n\x08progress\x18\x03 \x01(\x08\"\x7f\n\x15WatchSessionsResponse\x12+\n\x04type\x18\x01 \x01(\x0e\x32\x1d.netvps.api.v1.WatchEventType\x12\'\n\x07session\x18\x02 \x01(\x0b\x32\x16.netvps.api.v1.Session\x12\x10\n\x08revision\x18\x03 \x01(\x03*\xe1\x02\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SESSION_STATE_PENDING\x10\x01\x12\x1b\n\x17SESSION_STATE_PREPARING\x10\x02\x12\x1a\n\x16SESSION_STATE_STARTING\x10\x03\x12\x19\n\x15SESSION_STATE_RUNNING\x10\x04\x12\x18\n\x14SESSION_STATE_PAUSED\x10\x05\x12\x1a\n\x16SESSION_STATE_STOPPING\x10\x06\x12\x1e\n\x1aSESSION_STATE_SNAPSHOTTING\x10\x07\x12\x19\n\x15SESSION_STATE_STOPPED\x10\x08\x12\x18\n\x14SESSION_STATE_FAILED\x10\t\x12\x1d\n\x19SESSION_STATE_UNREACHABLE\x10\n\x12\x19\n\x15SESSION_STATE_DELETED\x10\x0b*\x98\x01\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45SIRED_STATE_RUNNING\x10\x01\x12\x19\n\x15\x44\x45SIRED_STATE_STOPPED\x10\x02\x12\x19\n\x15\x44\x45SIRED_STATE_DELETED\x10\x03\x12\x18\n\x14\x44\x45SIRED_STATE_PAUSED\x10\x04*\xa9\x01\n\x0eWatchEventType\x12 \n\x1cWATCH_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14WATCH_EVENT_TYPE_PUT\x10\x01\x12\x1c\n\x18WATCH_EVENT_TYPE_DELETED\x10\x02\x12\x1e\n\x1aWATCH_EVENT_TYPE_CAUGHT_UP\x10\x03\x12\x1d\n\x19WATCH_EVENT_TYPE_PROGRESS\x10\x04\x32\x83\t\n\x0eSessionService\x12L\n\rCreateSession\x12#.netvps.api.v1.CreateSessionRequest\x1a\x16.netvps.api.v1.Session\x12\x46\n\nGetSession\x12 .netvps.api.v1.GetSessionRequest\x1a\x16.netvps.api.v1.Session\x12W\n\x0cListSessions\x12\".netvps.api.v1.ListSessionsRequest\x1a#.netvps.api.v1.ListSessionsResponse\x12H\n\x0bStopSession\x12!.netvps.api.v1.StopSessionRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0cStartSession\x12\".netvps.api.v1.StartSessionRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0cPauseSession\x12\".netvps.api.v1.PauseSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rResumeSession\x12#.netvps.api.v1.ResumeSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rRenameSession\x12#.netvps.api.v1.RenameSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rUpdateSession\x12#.netvps.api.v1.UpdateSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rDeleteSession\x12#.netvps.api.v1.DeleteSessionRequest\x1a\x16.netvps.api.v1.Session\x12\\\n\rWatchSessions\x12#.netvps.api.v1.WatchSessionsRequest\x1a$.netvps.api.v1.WatchSessionsResponse0\x01\x12L\n\x0cGetSleepPlan\x12\".netvps.api.v1.GetSleepPlanRequest\x1a\x18.netvps.api.v1.SleepPlan\x12\x62\n\x0fReadSessionLogs\x12%.netvps.api.v1.ReadSessionLogsRequest\x1a&.netvps.api.v1.ReadSessionLogsResponse0\x01\x12X\n\x0b\x45xecSession\x12!.netvps.api.v1.ExecSessionRequest\x1a\".netvps.api.v1.ExecSessionResponse(\x01\x30\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnetvps/api/v1/session.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"netvps/api/v1/session_change.proto\x1a netvps/api/v1/session_exec.proto\x1a!netvps/api/v1/session_sleep.proto\x1a netvps/api/v1/session_spec.proto\"\xc3\x05\n\x07Session\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12(\n\x04spec\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12\x32\n\rdesired_state\x18\x05 \x01(\x0e\x32\x1b.netvps.api.v1.DesiredState\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x12*\n\x05state\x18\x07 \x01(\x0e\x32\x1b.netvps.api.v1.SessionState\x12\x1b\n\x13observed_generation\x18\x08 \x01(\x03\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x0f\n\x07message\x18\n \x01(\t\x12\x0e\n\x06runner\x18\x0b \x01(\t\x12\r\n\x05\x65poch\x18\x0c \x01(\x03\x12)\n\x08snapshot\x18\r \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12*\n\tlast_exit\x18\x0e \x01(\x0b\x32\x17.netvps.api.v1.LastExit\x12\x0f\n\x07\x61\x64\x64ress\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x12 \x01(\x03\x12)\n\ndesired_by\x18\x13 \x01(\x0b\x32\x15.netvps.api.v1.Author\x12.\n\x07restore\x18\x14 \x01(\x0b\x32\x1d.netvps.api.v1.SessionRestore\x12\x17\n\x0fsource_snapshot\x18\x15 \x01(\t\x12\x0c\n\x04gpus\x18\x16 \x03(\t\x12\x35\n\x0frunner_verdicts\x18\x1e \x03(\x0b\x32\x1c.netvps.api.v1.RunnerVerdict\"/\n\rRunnerVerdict\x12\x0e\n\x06runner\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xc4\x01\n\x08Snapshot\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\r\n\x05image\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06layers\x18\x06 \x01(\x05\x12\x0e\n\x06runner\x18\x07 \x01(\t\x12\x12\n\ngeneration\x18\x08 \x01(\x03\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x08LastExit\x12\x11\n\texit_code\x18\x01 \x01(\x05\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x06\x61uthor\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.Author\"\x8e\x01\n\x14\x43reateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"u\n\x1a\x42\x61tchCreateSessionsRequest\x12\x35\n\x08requests\x18\x01 \x03(\x0b\x32#.netvps.api.v1.CreateSessionRequest\x12\x0c\n\x04\x65\x61\x63h\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"X\n\x1b\x42\x61tchCreateSessionsResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.netvps.api.v1.BatchCreateSessionsResult\"\x81\x01\n\x19\x42\x61tchCreateSessionsResult\x12)\n\x07session\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.SessionH\x00\x12/\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1c.netvps.api.v1.CreateFailureH\x00\x42\x08\n\x06result\"0\n\rCreateFailure\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"{\n\x12WaitSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06states\x18\x02 \x03(\x0e\x32\x1b.netvps.api.v1.SessionState\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"O\n\x13WaitSessionResponse\x12\'\n\x07session\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.Session\x12\x0f\n\x07reached\x18\x02 \x01(\x08\"!\n\x11GetSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"n\n\x13ListSessionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x10\n\x08order_by\x18\x05 \x01(\t\"k\n\x14ListSessionsResponse\x12(\n\x08sessions\x18\x01 \x03(\x0b\x32\x16.netvps.api.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"Q\n\x12StopSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"R\n\x13StartSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"\x9f\x01\n\x14UpdateSessionRequest\x12\'\n\x07session\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.Session\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x04 \x01(\x03\"S\n\x14\x44\x65leteSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"O\n\x14WatchSessionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rfrom_revision\x18\x02 \x01(\x03\x12\x10\n\x08progress\x18\x03 \x01(\x08\"\x7f\n\x15WatchSessionsResponse\x12+\n\x04type\x18\x01 \x01(\x0e\x32\x1d.netvps.api.v1.WatchEventType\x12\'\n\x07session\x18\x02 \x01(\x0b\x32\x16.netvps.api.v1.Session\x12\x10\n\x08revision\x18\x03 \x01(\x03*\xe1\x02\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SESSION_STATE_PENDING\x10\x01\x12\x1b\n\x17SESSION_STATE_PREPARING\x10\x02\x12\x1a\n\x16SESSION_STATE_STARTING\x10\x03\x12\x19\n\x15SESSION_STATE_RUNNING\x10\x04\x12\x18\n\x14SESSION_STATE_PAUSED\x10\x05\x12\x1a\n\x16SESSION_STATE_STOPPING\x10\x06\x12\x1e\n\x1aSESSION_STATE_SNAPSHOTTING\x10\x07\x12\x19\n\x15SESSION_STATE_STOPPED\x10\x08\x12\x18\n\x14SESSION_STATE_FAILED\x10\t\x12\x1d\n\x19SESSION_STATE_UNREACHABLE\x10\n\x12\x19\n\x15SESSION_STATE_DELETED\x10\x0b*\x98\x01\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45SIRED_STATE_RUNNING\x10\x01\x12\x19\n\x15\x44\x45SIRED_STATE_STOPPED\x10\x02\x12\x19\n\x15\x44\x45SIRED_STATE_DELETED\x10\x03\x12\x18\n\x14\x44\x45SIRED_STATE_PAUSED\x10\x04*\xa9\x01\n\x0eWatchEventType\x12 \n\x1cWATCH_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14WATCH_EVENT_TYPE_PUT\x10\x01\x12\x1c\n\x18WATCH_EVENT_TYPE_DELETED\x10\x02\x12\x1e\n\x1aWATCH_EVENT_TYPE_CAUGHT_UP\x10\x03\x12\x1d\n\x19WATCH_EVENT_TYPE_PROGRESS\x10\x04\x32\xc7\n\n\x0eSessionService\x12L\n\rCreateSession\x12#.netvps.api.v1.CreateSessionRequest\x1a\x16.netvps.api.v1.Session\x12l\n\x13\x42\x61tchCreateSessions\x12).netvps.api.v1.BatchCreateSessionsRequest\x1a*.netvps.api.v1.BatchCreateSessionsResponse\x12\x46\n\nGetSession\x12 .netvps.api.v1.GetSessionRequest\x1a\x16.netvps.api.v1.Session\x12W\n\x0cListSessions\x12\".netvps.api.v1.ListSessionsRequest\x1a#.netvps.api.v1.ListSessionsResponse\x12H\n\x0bStopSession\x12!.netvps.api.v1.StopSessionRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0cStartSession\x12\".netvps.api.v1.StartSessionRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0cPauseSession\x12\".netvps.api.v1.PauseSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rResumeSession\x12#.netvps.api.v1.ResumeSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rRenameSession\x12#.netvps.api.v1.RenameSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rUpdateSession\x12#.netvps.api.v1.UpdateSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rDeleteSession\x12#.netvps.api.v1.DeleteSessionRequest\x1a\x16.netvps.api.v1.Session\x12\\\n\rWatchSessions\x12#.netvps.api.v1.WatchSessionsRequest\x1a$.netvps.api.v1.WatchSessionsResponse0\x01\x12T\n\x0bWaitSession\x12!.netvps.api.v1.WaitSessionRequest\x1a\".netvps.api.v1.WaitSessionResponse\x12L\n\x0cGetSleepPlan\x12\".netvps.api.v1.GetSleepPlanRequest\x1a\x18.netvps.api.v1.SleepPlan\x12\x62\n\x0fReadSessionLogs\x12%.netvps.api.v1.ReadSessionLogsRequest\x1a&.netvps.api.v1.ReadSessionLogsResponse0\x01\x12X\n\x0b\x45xecSession\x12!.netvps.api.v1.ExecSessionRequest\x1a\".netvps.api.v1.ExecSessionResponse(\x01\x30\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,38 +39,52 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.session_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_SESSIONSTATE']._serialized_start=2264
-  _globals['_SESSIONSTATE']._serialized_end=2617
-  _globals['_DESIREDSTATE']._serialized_start=2620
-  _globals['_DESIREDSTATE']._serialized_end=2772
-  _globals['_WATCHEVENTTYPE']._serialized_start=2775
-  _globals['_WATCHEVENTTYPE']._serialized_end=2944
-  _globals['_SESSION']._serialized_start=253
-  _globals['_SESSION']._serialized_end=905
-  _globals['_SNAPSHOT']._serialized_start=908
-  _globals['_SNAPSHOT']._serialized_end=1104
-  _globals['_LASTEXIT']._serialized_start=1107
-  _globals['_LASTEXIT']._serialized_end=1236
-  _globals['_CREATESESSIONREQUEST']._serialized_start=1239
-  _globals['_CREATESESSIONREQUEST']._serialized_end=1381
-  _globals['_GETSESSIONREQUEST']._serialized_start=1383
-  _globals['_GETSESSIONREQUEST']._serialized_end=1416
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1418
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1528
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1530
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1637
-  _globals['_STOPSESSIONREQUEST']._serialized_start=1639
-  _globals['_STOPSESSIONREQUEST']._serialized_end=1720
-  _globals['_STARTSESSIONREQUEST']._serialized_start=1722
-  _globals['_STARTSESSIONREQUEST']._serialized_end=1804
-  _globals['_UPDATESESSIONREQUEST']._serialized_start=1807
-  _globals['_UPDATESESSIONREQUEST']._serialized_end=1966
-  _globals['_DELETESESSIONREQUEST']._serialized_start=1968
-  _globals['_DELETESESSIONREQUEST']._serialized_end=2051
-  _globals['_WATCHSESSIONSREQUEST']._serialized_start=2053
-  _globals['_WATCHSESSIONSREQUEST']._serialized_end=2132
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=2134
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=2261
-  _globals['_SESSIONSERVICE']._serialized_start=2947
-  _globals['_SESSIONSERVICE']._serialized_end=4102
+  _globals['_SESSIONSTATE']._serialized_start=2997
+  _globals['_SESSIONSTATE']._serialized_end=3350
+  _globals['_DESIREDSTATE']._serialized_start=3353
+  _globals['_DESIREDSTATE']._serialized_end=3505
+  _globals['_WATCHEVENTTYPE']._serialized_start=3508
+  _globals['_WATCHEVENTTYPE']._serialized_end=3677
+  _globals['_SESSION']._serialized_start=285
+  _globals['_SESSION']._serialized_end=992
+  _globals['_RUNNERVERDICT']._serialized_start=994
+  _globals['_RUNNERVERDICT']._serialized_end=1041
+  _globals['_SNAPSHOT']._serialized_start=1044
+  _globals['_SNAPSHOT']._serialized_end=1240
+  _globals['_LASTEXIT']._serialized_start=1243
+  _globals['_LASTEXIT']._serialized_end=1372
+  _globals['_CREATESESSIONREQUEST']._serialized_start=1375
+  _globals['_CREATESESSIONREQUEST']._serialized_end=1517
+  _globals['_BATCHCREATESESSIONSREQUEST']._serialized_start=1519
+  _globals['_BATCHCREATESESSIONSREQUEST']._serialized_end=1636
+  _globals['_BATCHCREATESESSIONSRESPONSE']._serialized_start=1638
+  _globals['_BATCHCREATESESSIONSRESPONSE']._serialized_end=1726
+  _globals['_BATCHCREATESESSIONSRESULT']._serialized_start=1729
+  _globals['_BATCHCREATESESSIONSRESULT']._serialized_end=1858
+  _globals['_CREATEFAILURE']._serialized_start=1860
+  _globals['_CREATEFAILURE']._serialized_end=1908
+  _globals['_WAITSESSIONREQUEST']._serialized_start=1910
+  _globals['_WAITSESSIONREQUEST']._serialized_end=2033
+  _globals['_WAITSESSIONRESPONSE']._serialized_start=2035
+  _globals['_WAITSESSIONRESPONSE']._serialized_end=2114
+  _globals['_GETSESSIONREQUEST']._serialized_start=2116
+  _globals['_GETSESSIONREQUEST']._serialized_end=2149
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=2151
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=2261
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2263
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2370
+  _globals['_STOPSESSIONREQUEST']._serialized_start=2372
+  _globals['_STOPSESSIONREQUEST']._serialized_end=2453
+  _globals['_STARTSESSIONREQUEST']._serialized_start=2455
+  _globals['_STARTSESSIONREQUEST']._serialized_end=2537
+  _globals['_UPDATESESSIONREQUEST']._serialized_start=2540
+  _globals['_UPDATESESSIONREQUEST']._serialized_end=2699
+  _globals['_DELETESESSIONREQUEST']._serialized_start=2701
+  _globals['_DELETESESSIONREQUEST']._serialized_end=2784
+  _globals['_WATCHSESSIONSREQUEST']._serialized_start=2786
+  _globals['_WATCHSESSIONSREQUEST']._serialized_end=2865
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=2867
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=2994
+  _globals['_SESSIONSERVICE']._serialized_start=3680
+  _globals['_SESSIONSERVICE']._serialized_end=5031
 # @@protoc_insertion_point(module_scope)

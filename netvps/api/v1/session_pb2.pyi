@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -175,6 +176,7 @@ class Session(_message.Message):
     RESTORE_FIELD_NUMBER: _builtins.int
     SOURCE_SNAPSHOT_FIELD_NUMBER: _builtins.int
     GPUS_FIELD_NUMBER: _builtins.int
+    RUNNER_VERDICTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "sessions/NAME.OWNER"."""
     uid: _builtins.str
@@ -235,6 +237,10 @@ class Session(_message.Message):
     def gpus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """UUIDs of the GPUs that it holds, from its placement or start until it is stopped."""
 
+    @_builtins.property
+    def runner_verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunnerVerdict]:
+        """Only in the answer to validate_only: what speaks against each runner, by name, at most 1000."""
+
     def __init__(
         self,
         *,
@@ -260,14 +266,41 @@ class Session(_message.Message):
         restore: _session_change_pb2.SessionRestore | None = ...,
         source_snapshot: _builtins.str = ...,
         gpus: _abc.Iterable[_builtins.str] | None = ...,
+        runner_verdicts: _abc.Iterable[Global___RunnerVerdict] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "desired_by", b"desired_by", "last_exit", b"last_exit", "restore", b"restore", "snapshot", b"snapshot", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "desired_by", b"desired_by", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "gpus", b"gpus", "last_exit", b"last_exit", "message", b"message", "name", b"name", "observed_generation", b"observed_generation", "owner", b"owner", "reason", b"reason", "restore", b"restore", "revision", b"revision", "runner", b"runner", "snapshot", b"snapshot", "source_snapshot", b"source_snapshot", "spec", b"spec", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "desired_by", b"desired_by", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "gpus", b"gpus", "last_exit", b"last_exit", "message", b"message", "name", b"name", "observed_generation", b"observed_generation", "owner", b"owner", "reason", b"reason", "restore", b"restore", "revision", b"revision", "runner", b"runner", "runner_verdicts", b"runner_verdicts", "snapshot", b"snapshot", "source_snapshot", b"source_snapshot", "spec", b"spec", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Session: _TypeAlias = Session  # noqa: Y015
+
+@_typing.final
+class RunnerVerdict(_message.Message):
+    """RunnerVerdict is why a runner cannot have a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    runner: _builtins.str
+    """Resource name of the runner."""
+    reason: _builtins.str
+    """Why not, for people; empty if it can."""
+    def __init__(
+        self,
+        *,
+        runner: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "runner", b"runner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunnerVerdict: _TypeAlias = RunnerVerdict  # noqa: Y015
 
 @_typing.final
 class Snapshot(_message.Message):
@@ -381,7 +414,7 @@ class CreateSessionRequest(_message.Message):
     request_id: _builtins.str
     """Idempotency key, up to 64 printable characters: requests with the same id have one effect and one answer."""
     validate_only: _builtins.bool
-    """Validate the request and return the resulting session, without creating it."""
+    """Validate the request and return the resulting session, with its runner and runner_verdicts, without creating it."""
     @_builtins.property
     def spec(self) -> _session_spec_pb2.SessionSpec:
         """The spec of the session."""
@@ -402,6 +435,182 @@ class CreateSessionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateSessionRequest: _TypeAlias = CreateSessionRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateSessionsRequest(_message.Message):
+    """BatchCreateSessionsRequest creates sessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    EACH_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    each: _builtins.bool
+    """Create each that can be created. If false, all are created, or none."""
+    request_id: _builtins.str
+    """Idempotency key, as in CreateSessionRequest."""
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateSessionRequest]:
+        """1 to 100 sessions; their request_id and validate_only stay unset."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___CreateSessionRequest] | None = ...,
+        each: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["each", b"each", "request_id", b"request_id", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateSessionsRequest: _TypeAlias = BatchCreateSessionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateSessionsResponse(_message.Message):
+    """BatchCreateSessionsResponse contains what became of each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchCreateSessionsResult]:
+        """In the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchCreateSessionsResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateSessionsResponse: _TypeAlias = BatchCreateSessionsResponse  # noqa: Y015
+
+@_typing.final
+class BatchCreateSessionsResult(_message.Message):
+    """BatchCreateSessionsResult is what became of one request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """The session, in state PENDING; of a repeated request, in its present state."""
+
+    @_builtins.property
+    def failure(self) -> Global___CreateFailure:
+        """Why there is none; only with each."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+        failure: Global___CreateFailure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "result", b"result", "session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "result", b"result", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["session", "failure"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___BatchCreateSessionsResult: _TypeAlias = BatchCreateSessionsResult  # noqa: Y015
+
+@_typing.final
+class CreateFailure(_message.Message):
+    """CreateFailure is why a session was not created."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """For programs, as in google.rpc.ErrorInfo: ALREADY_EXISTS, NOT_PERMITTED, …"""
+    message: _builtins.str
+    """For people, with a remedy."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateFailure: _TypeAlias = CreateFailure  # noqa: Y015
+
+@_typing.final
+class WaitSessionRequest(_message.Message):
+    """WaitSessionRequest names a session and the states to wait for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The session, as in GetSessionRequest."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___SessionState.ValueType]:
+        """At least one."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long to wait, up to 5 minutes; unset means 20 s."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        states: _abc.Iterable[Global___SessionState.ValueType] | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "states", b"states", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitSessionRequest: _TypeAlias = WaitSessionRequest  # noqa: Y015
+
+@_typing.final
+class WaitSessionResponse(_message.Message):
+    """WaitSessionResponse contains the session at the end of the wait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    REACHED_FIELD_NUMBER: _builtins.int
+    reached: _builtins.bool
+    """Whether it is in one of the states. If not, it failed, was deleted, or the timeout is over."""
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """Without environment and authorized keys; in state DELETED if it was deleted."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+        reached: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reached", b"reached", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitSessionResponse: _TypeAlias = WaitSessionResponse  # noqa: Y015
 
 @_typing.final
 class GetSessionRequest(_message.Message):
@@ -445,7 +654,7 @@ class ListSessionsRequest(_message.Message):
     filter: _builtins.str
     """A filter, a subset of AIP-160: terms WORD, FIELD=VALUE, FIELD!=VALUE, FIELD:PART, FIELD<VALUE (of times), joined by
     AND (or a space), OR, NOT (or -) and parentheses; at most 16 terms and 512 characters. Case does not matter.
-    Fields: name, owner, state, image, runner, address, create_time, labels.KEY. Example: state=RUNNING create_time<2026-05-01
+    Fields: name, owner, state, image, runner, address, create_time, labels.KEY. Example: state=RUNNING -runner=box1
     """
     order_by: _builtins.str
     """Up to 4 of these fields but labels, each with asc or desc, separated by commas; empty means by name.

@@ -43,6 +43,11 @@ class SessionServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.CreateSessionRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
                 _registered_method=True)
+        self.BatchCreateSessions = channel.unary_unary(
+                '/netvps.api.v1.SessionService/BatchCreateSessions',
+                request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.BatchCreateSessionsRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.BatchCreateSessionsResponse.FromString,
+                _registered_method=True)
         self.GetSession = channel.unary_unary(
                 '/netvps.api.v1.SessionService/GetSession',
                 request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.GetSessionRequest.SerializeToString,
@@ -93,6 +98,11 @@ class SessionServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsResponse.FromString,
                 _registered_method=True)
+        self.WaitSession = channel.unary_unary(
+                '/netvps.api.v1.SessionService/WaitSession',
+                request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.WaitSessionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.WaitSessionResponse.FromString,
+                _registered_method=True)
         self.GetSleepPlan = channel.unary_unary(
                 '/netvps.api.v1.SessionService/GetSleepPlan',
                 request_serializer=netvps_dot_api_dot_v1_dot_session__sleep__pb2.GetSleepPlanRequest.SerializeToString,
@@ -116,6 +126,14 @@ class SessionServiceServicer:
 
     def CreateSession(self, request, context):
         """CreateSession creates a session to be RUNNING, and returns at once, in state PENDING. Errors: ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateSessions(self, request, context):
+        """BatchCreateSessions creates up to 100 sessions: all or none, or each that can be. Errors: as CreateSession; for all or
+        none, the error names the request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,6 +209,13 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WaitSession(self, request, context):
+        """WaitSession answers once a session is in one of several states, has failed, is deleted, or the timeout is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSleepPlan(self, request, context):
         """GetSleepPlan says what keeps a session awake, and when it is paused and stopped. Errors: NOT_FOUND.
         """
@@ -219,6 +244,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.CreateSession,
                     request_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.CreateSessionRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.SerializeToString,
+            ),
+            'BatchCreateSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateSessions,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.BatchCreateSessionsRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.BatchCreateSessionsResponse.SerializeToString,
             ),
             'GetSession': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSession,
@@ -270,6 +300,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     request_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsResponse.SerializeToString,
             ),
+            'WaitSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitSession,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.WaitSessionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.WaitSessionResponse.SerializeToString,
+            ),
             'GetSleepPlan': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSleepPlan,
                     request_deserializer=netvps_dot_api_dot_v1_dot_session__sleep__pb2.GetSleepPlanRequest.FromString,
@@ -314,6 +349,33 @@ class SessionService:
             '/netvps.api.v1.SessionService/CreateSession',
             netvps_dot_api_dot_v1_dot_session__pb2.CreateSessionRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SessionService/BatchCreateSessions',
+            netvps_dot_api_dot_v1_dot_session__pb2.BatchCreateSessionsRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__pb2.BatchCreateSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -584,6 +646,33 @@ class SessionService:
             '/netvps.api.v1.SessionService/WatchSessions',
             netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_session__pb2.WatchSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SessionService/WaitSession',
+            netvps_dot_api_dot_v1_dot_session__pb2.WaitSessionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__pb2.WaitSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

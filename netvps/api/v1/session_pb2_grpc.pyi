@@ -38,6 +38,10 @@ class SessionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.Session]
     """CreateSession creates a session to be RUNNING, and returns at once, in state PENDING. Errors: ALREADY_EXISTS."""
+    BatchCreateSessions: _grpc.UnaryUnaryMultiCallable[_session_pb2.BatchCreateSessionsRequest, _session_pb2.BatchCreateSessionsResponse]
+    """BatchCreateSessions creates up to 100 sessions: all or none, or each that can be. Errors: as CreateSession; for all or
+    none, the error names the request.
+    """
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.Session]
     """GetSession returns one session. Errors: NOT_FOUND."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]
@@ -58,6 +62,8 @@ class SessionServiceStub:
     """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned)."""
     WatchSessions: _grpc.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]
     """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
+    WaitSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.WaitSessionRequest, _session_pb2.WaitSessionResponse]
+    """WaitSession answers once a session is in one of several states, has failed, is deleted, or the timeout is over."""
     GetSleepPlan: _grpc.UnaryUnaryMultiCallable[_session_sleep_pb2.GetSleepPlanRequest, _session_sleep_pb2.SleepPlan]
     """GetSleepPlan says what keeps a session awake, and when it is paused and stopped. Errors: NOT_FOUND."""
     ReadSessionLogs: _grpc.UnaryStreamMultiCallable[_session_exec_pb2.ReadSessionLogsRequest, _session_exec_pb2.ReadSessionLogsResponse]
@@ -72,6 +78,10 @@ class SessionServiceAsyncStub(SessionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """CreateSession creates a session to be RUNNING, and returns at once, in state PENDING. Errors: ALREADY_EXISTS."""
+    BatchCreateSessions: _aio.UnaryUnaryMultiCallable[_session_pb2.BatchCreateSessionsRequest, _session_pb2.BatchCreateSessionsResponse]  # type: ignore[assignment]
+    """BatchCreateSessions creates up to 100 sessions: all or none, or each that can be. Errors: as CreateSession; for all or
+    none, the error names the request.
+    """
     GetSession: _aio.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """GetSession returns one session. Errors: NOT_FOUND."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]  # type: ignore[assignment]
@@ -92,6 +102,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned)."""
     WatchSessions: _aio.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]  # type: ignore[assignment]
     """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
+    WaitSession: _aio.UnaryUnaryMultiCallable[_session_pb2.WaitSessionRequest, _session_pb2.WaitSessionResponse]  # type: ignore[assignment]
+    """WaitSession answers once a session is in one of several states, has failed, is deleted, or the timeout is over."""
     GetSleepPlan: _aio.UnaryUnaryMultiCallable[_session_sleep_pb2.GetSleepPlanRequest, _session_sleep_pb2.SleepPlan]  # type: ignore[assignment]
     """GetSleepPlan says what keeps a session awake, and when it is paused and stopped. Errors: NOT_FOUND."""
     ReadSessionLogs: _aio.UnaryStreamMultiCallable[_session_exec_pb2.ReadSessionLogsRequest, _session_exec_pb2.ReadSessionLogsResponse]  # type: ignore[assignment]
@@ -109,6 +121,16 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
         """CreateSession creates a session to be RUNNING, and returns at once, in state PENDING. Errors: ALREADY_EXISTS."""
+
+    @_abc_1.abstractmethod
+    def BatchCreateSessions(
+        self,
+        request: _session_pb2.BatchCreateSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.BatchCreateSessionsResponse, _abc.Awaitable[_session_pb2.BatchCreateSessionsResponse]]:
+        """BatchCreateSessions creates up to 100 sessions: all or none, or each that can be. Errors: as CreateSession; for all or
+        none, the error names the request.
+        """
 
     @_abc_1.abstractmethod
     def GetSession(
@@ -189,6 +211,14 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_pb2.WatchSessionsResponse], _abc.AsyncIterator[_session_pb2.WatchSessionsResponse]]:
         """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
+
+    @_abc_1.abstractmethod
+    def WaitSession(
+        self,
+        request: _session_pb2.WaitSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.WaitSessionResponse, _abc.Awaitable[_session_pb2.WaitSessionResponse]]:
+        """WaitSession answers once a session is in one of several states, has failed, is deleted, or the timeout is over."""
 
     @_abc_1.abstractmethod
     def GetSleepPlan(

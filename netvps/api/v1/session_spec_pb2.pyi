@@ -22,6 +22,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _PlacementPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PlacementPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlacementPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PLACEMENT_POLICY_UNSPECIFIED: _PlacementPolicy.ValueType  # 0
+    """Same as PLACEMENT_POLICY_DEFAULT."""
+    PLACEMENT_POLICY_DEFAULT: _PlacementPolicy.ValueType  # 1
+    """The server's (setting placement)."""
+    PLACEMENT_POLICY_SPREAD: _PlacementPolicy.ValueType  # 2
+    """The one with the most room."""
+    PLACEMENT_POLICY_PACK: _PlacementPolicy.ValueType  # 3
+    """The one with the least room."""
+
+class PlacementPolicy(_PlacementPolicy, metaclass=_PlacementPolicyEnumTypeWrapper):
+    """PlacementPolicy is which of the runners that have room gets a session."""
+
+PLACEMENT_POLICY_UNSPECIFIED: PlacementPolicy.ValueType  # 0
+"""Same as PLACEMENT_POLICY_DEFAULT."""
+PLACEMENT_POLICY_DEFAULT: PlacementPolicy.ValueType  # 1
+"""The server's (setting placement)."""
+PLACEMENT_POLICY_SPREAD: PlacementPolicy.ValueType  # 2
+"""The one with the most room."""
+PLACEMENT_POLICY_PACK: PlacementPolicy.ValueType  # 3
+"""The one with the least room."""
+Global___PlacementPolicy: _TypeAlias = PlacementPolicy  # noqa: Y015
+
 class _SessionNetwork:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -118,6 +146,8 @@ class SessionSpec(_message.Message):
     SNAPSHOT_POLICY_FIELD_NUMBER: _builtins.int
     WAKE_FIELD_NUMBER: _builtins.int
     SLEEP_FIELD_NUMBER: _builtins.int
+    RUNNER_FILTER_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
     cpus: _builtins.float
@@ -146,6 +176,10 @@ class SessionSpec(_message.Message):
     """Number of GPUs, at most 64; 0 with gpu_ids, and for none."""
     wake: _session_sleep_pb2.WakePolicy.ValueType
     """Which logins start it once it is stopped."""
+    runner_filter: _builtins.str
+    """A filter of runners, as in ListRunnersRequest: the session is placed on no other. Example: labels.rack=3 -labels:gpu"""
+    placement: Global___PlacementPolicy.ValueType
+    """Which of the runners that have room gets it."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all; only in GetSession."""
@@ -203,10 +237,12 @@ class SessionSpec(_message.Message):
         snapshot_policy: _session_change_pb2.SnapshotPolicy | None = ...,
         wake: _session_sleep_pb2.WakePolicy.ValueType = ...,
         sleep: _session_sleep_pb2.SleepPolicy | None = ...,
+        runner_filter: _builtins.str = ...,
+        placement: Global___PlacementPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sleep", b"sleep", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "disk_bytes", b"disk_bytes", "env", b"env", "gpu_ids", b"gpu_ids", "gpus", b"gpus", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "sleep", b"sleep", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "disk_bytes", b"disk_bytes", "env", b"env", "gpu_ids", b"gpu_ids", "gpus", b"gpus", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "placement", b"placement", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "runner_filter", b"runner_filter", "shm_bytes", b"shm_bytes", "sleep", b"sleep", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

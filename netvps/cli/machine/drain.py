@@ -1,4 +1,4 @@
-"""`netvps runner drain` and `uncordon`: moves all sessions away from a machine, and shows how far that is."""
+"""`netvps runner drain`, `cordon` and `uncordon`: moves all sessions away from a machine, and shows how far that is."""
 
 from __future__ import annotations
 
@@ -50,10 +50,21 @@ def drain(name: str, wait: bool, timeout: float) -> None:
     note(f"runner {name} is empty: {len(moves)} sessions have left; netvps runner rm {name} removes it")
 
 
+@click.command("cordon")
+@click.argument("name", type=RUNNER)
+def cordon(name: str) -> None:
+    """Keep new sessions away from a runner; those that it has stay, and start there again.
+
+    Example: netvps runner cordon box2
+    """
+    client().cordon_runner(name)
+    emit(name)
+
+
 @click.command("uncordon")
 @click.argument("name", type=RUNNER)
 def uncordon(name: str) -> None:
-    """Let a drained runner have sessions again.
+    """Let a cordoned or drained runner have sessions again.
 
     Example: netvps runner uncordon box2
     """

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netvps.cli.machine.drain import drain, uncordon
+from netvps.cli.machine.drain import cordon, drain, uncordon
 from netvps.cli.machine.overlay_words import gateway, overlay, problems, short, underlay
 from netvps.cli.machine.programs import runner_run, sweep
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import RUNNER
 from netvps.cli.ui.output import Column, View, emit, format_option, note
+from netvps.cli.ui.parse import pairs
 from netvps.display.units import age, moment_words, size_words
 from netvps.errors import ConfigError
 from netvps.files import write_file
@@ -42,6 +43,7 @@ def runner() -> None:
 runner.add_command(runner_run)
 runner.add_command(sweep)
 runner.add_command(drain)
+runner.add_command(cordon)
 runner.add_command(uncordon)
 
 
@@ -71,6 +73,32 @@ def ls(matching: str, sort: str, form: str) -> None:
 def show(name: str, form: str) -> None:
     """Tell all about a runner."""
     _view(whole=True).print_one(client().get_runner(name), form)
+
+
+@runner.command("label")
+@click.argument("name", type=RUNNER)
+@click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")
+@format_option
+def label(name: str, changes: tuple[str, ...], form: str) -> None:
+    """Set labels of a runner with KEY=VALUE, and remove them with KEY-.
+
+    Labels choose runners: in `netvps runner ls --filter labels.rack=3`, and for sessions.
+
+    Example: netvps runner label box1 rack=3 ssd=yes old-
+    """
+    remove = [word[:-1] for word in changes if word.endswith("-") and "=" not in word]
+    if wrong := [word for word in changes if "=" not in word and not word.endswith("-")]:
+        raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE or KEY-: give for example rack=3", param_hint="KEY")
+    view = client().label_runner(name, pairs([word for word in changes if "=" in word], "KEY=VALUE"), remove)
+    if form not in {"table", "wide"}:
+        _view().print_one(view, form)
+        return
+    emit(name)
+    note(
+        f"runner {name} has labels {', '.join(view.runner.labels)}"
+        if view.runner.labels
+        else f"runner {name} has no labels now"
+    )
 
 
 @runner.command("rm")
@@ -135,7 +163,7 @@ def _view(*, whole: bool = False) -> View[RunnerView]:
         return "now" if view.runner.state == "ONLINE" else f"{age(view.runner.last_seen)} ago"
 
     def state(view: RunnerView) -> str:
-        return f"{view.runner.state}, drained" if view.runner.cordoned else view.runner.state
+        return f"{view.runner.state}, cordoned" if view.runner.cordoned else view.runner.state
 
     def engine(view: RunnerView) -> str:
         if view.runner.no_sessions:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from netvps.cli.access import config_ssh
 from netvps.cli.server import connect
 from netvps.cli.server.connect import client
-from netvps.cli.session.sessions import called, view
+from netvps.cli.session.sessions import called, to_json, view
 from netvps.cli.session.spec_options import options_named, spec_of, spec_options
 from netvps.cli.ui.arguments import SESSION, USER
-from netvps.cli.ui.output import emit, format_option, note
+from netvps.cli.ui.output import View, emit, format_option, note
 from netvps.cli.ui.parse import DURATION
 from netvps.display.units import gpu_words, size_words
 from netvps.errors import NotFound
 
 if TYPE_CHECKING:
-    from netvps.client import Client
+    from netvps.client import Client, SessionPlan
     from netvps.domain.session.session import Session
+
+_NAMED: Final = 10
+"""Runners that a dry run names with what speaks against them."""
 
 
 @click.command("create")
@@ -62,7 +65,7 @@ def create(
     connection = client()
     with options_named():
         if dry_run:
-            _print_plan(connection.create_session(name, spec, owner=owner, validate_only=True), form, own=not owner)
+            _print_plan(connection.plan_session(name, spec, owner=owner), form, own=not owner)
             return
         session = connection.create_session(name, spec, owner=owner)
     if not owner:  # only now: a refused create leaves no key behind
@@ -111,12 +114,12 @@ def _images_like(connection: Client, session: Session) -> str:
     )
 
 
-def _print_plan(session: Session, form: str, *, own: bool) -> None:
+def _print_plan(plan: SessionPlan, form: str, *, own: bool) -> None:
     """What would be made, and where, in words; or the session as it would be."""
+    session, spec = plan.session, plan.session.spec
     if form not in {"table", "wide"}:
-        view(own=own).print_one(session, form)
+        View[Any](name=lambda _: called(session, own=own), columns=(), json=to_json).print_one(plan, form)
         return
-    spec = session.spec
     limits = [f"{spec.cpus:g} CPUs"] if spec.cpus else []
     limits += [f"{size_words(spec.memory_bytes)} of memory"] if spec.memory_bytes else []
     limits += [f"{size_words(spec.disk_bytes)} of disk"] if spec.disk_bytes else []
@@ -124,6 +127,11 @@ def _print_plan(session: Session, form: str, *, own: bool) -> None:
     where = f"on runner {session.runner_name}" if session.runner_name else f"once a runner takes it: {session.message}"
     what = f"session {called(session, own=own)} from {spec.image} ({', '.join(limits) or 'no limits'})"
     emit(f"would create {what} {where}")
+    against = [one for one in plan.verdicts if one.reason]
+    for verdict in against[:_NAMED]:
+        note(f"not on {verdict.runner}: {verdict.reason}")
+    if len(against) > _NAMED:
+        note(f"nor on {len(against) - _NAMED} more: -o json names all")
     note("dry run: nothing was created")
 
 

@@ -246,6 +246,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("asked by", author_words(session.desired_by)),
         ("image", spec.image),
         ("runner", session.runner_name),
+        ("only on", spec.runner_filter),
         ("address", session.address),
         ("cpus", f"{spec.cpus:g}" if spec.cpus else "no limit"),
         ("memory", size_words(spec.memory_bytes) if spec.memory_bytes else "no limit"),

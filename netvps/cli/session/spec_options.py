@@ -74,6 +74,10 @@ _OPTIONS: Final = (
                  help="Limit of open files of each process; by default that of the runner's Docker."),
     click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable; may be repeated."),
     click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated."),
+    click.option("--on", "runner_filter", default="", metavar="FILTER",
+                 help="Only on runners that match, for example 'labels.rack=3' (see `netvps runner ls`)."),
+    click.option("--placement", type=click.Choice(["default", "spread", "pack"]), default="default", show_default=True,
+                 help="On the runner with the most room, or the least; by default as the server says."),
     click.option("--network", type=click.Choice(["default", "overlay", "none"]), default="default", show_default=True,
                  help="'default' is the overlay where the runner has one."),
     click.option("--entrypoint", is_flag=True,
@@ -125,6 +129,8 @@ _FIELDS: Final = {
     "open_files": "--open-files",
     "env": "--env",
     "labels": "--label",
+    "runner_filter": "--on",
+    "placement": "--placement",
     "stop_grace": "--stop-grace",
     "authorized_keys": "--ssh-key",
     "delete_protection": "--protect",
@@ -172,7 +178,7 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def spec_of(options: Mapping[str, Any]) -> SessionSpec:
     """The spec of the options; the rules are the spec's own. Raises InvalidInput with all violations."""
-    from netvps.domain.session.spec import Network, SessionSpec
+    from netvps.domain.session.spec import Network, Placement, SessionSpec
     from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
     from netvps.domain.snapshot.policy import SnapshotPolicy
 
@@ -189,6 +195,8 @@ def spec_of(options: Mapping[str, Any]) -> SessionSpec:
             open_files=options["open_files"],
             env=pairs(options["env"], "--env"),
             labels=pairs(options["labels"], "--label"),
+            runner_filter=options["runner_filter"],
+            placement=Placement(options["placement"].upper()),
             network=Network(options["network"].upper()),
             run_entrypoint=options["entrypoint"],
             authorized_keys=tuple(_key(file) for file in options["key_files"]),

@@ -9,11 +9,12 @@ from netvps.domain.checks import Checks
 from netvps.domain.filter.expression import Every, Fields, caseless, matches, time_text
 from netvps.domain.filter.order import Order
 from netvps.domain.filter.parser import parse_expression
+from netvps.domain.runner.labels import by_key
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.session import Session, SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 T = TypeVar("T")
 _EVERYTHING: Final = Every()
@@ -81,9 +82,9 @@ class SessionFilter(Filter[Session]):
     )
 
 
-def runner_labels(runner: Runner) -> Mapping[str, str]:
-    """The labels of a runner by key; the first one of a key holds."""
-    return {key: value for key, _, value in (label.partition("=") for label in reversed(runner.labels))}
+def check_runner_filter(text: str, field: str) -> None:
+    """Raises InvalidInput for a text that is no filter of runners."""
+    parse_expression(text, RunnerFilter.fields, field)
 
 
 class RunnerFilter(Filter[Runner]):
@@ -99,6 +100,6 @@ class RunnerFilter(Filter[Runner]):
             "create_time": lambda runner: time_text(runner.create_time),
         },
         words=("name", "state", "architecture", "version"),
-        labels=runner_labels,
+        labels=lambda runner: by_key(runner.labels),
         values={"state": frozenset(map(caseless, RunnerState)), "cordoned": frozenset({"true", "false"})},
     )

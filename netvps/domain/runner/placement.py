@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.checks import shown
+from netvps.domain.filter.kinds import RunnerFilter
 from netvps.domain.image.places import ImagePlaces
 from netvps.domain.runner.gpu import allocate, holders_words, ids_words
 from netvps.domain.runner.runner import RunnerState
-from netvps.domain.session.spec import Network
+from netvps.domain.session.spec import Network, Placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,11 +65,16 @@ def joins_overlay(spec: SessionSpec, runner: Runner) -> bool:
 def fits(spec: SessionSpec, runner: Runner) -> bool:
     """Whether the whole machine is large enough (Docker refuses more CPUs than the machine has; 0 is unknown).
 
-    Also checks that the runner is on the overlay if the spec requires it.
+    Also checks that the runner is on the overlay if the spec requires it, and matches the filter of the spec.
     """
-    if spec.network is Network.OVERLAY and runner.underlay is None:
+    if (spec.network is Network.OVERLAY and runner.underlay is None) or not admits(spec, runner):
         return False
     return not why_not_fits(spec, runner)
+
+
+def admits(spec: SessionSpec, runner: Runner) -> bool:
+    """Whether a runner matches the filter of a spec."""
+    return not spec.runner_filter or _runner_filter(spec.runner_filter).matches(runner)
 
 
 def why_not_fits(spec: SessionSpec, runner: Runner) -> str:
@@ -105,9 +113,10 @@ def gpus_for(session: Session, runner: Runner, use: Use) -> tuple[str, ...] | No
 def choose(
     session: Session, runners: Iterable[Runner], uses: Mapping[str, Use], images: ImagePlaces = _ANYWHERE
 ) -> Runner | None:
-    """The online runner with the most room left after placing the session; None if no runner fits.
+    """The online runner with the most room left after placing the session, or, to pack, the least; None if none fits.
 
-    One that has the image comes before others, unless it is much more loaded: those would transfer the image first.
+    One that has the image comes before others, unless it is much more loaded (to pack, less): those would transfer the
+    image first. A runner that would be claimed in full is never packed further while another one has room.
 
     Room is measured in CPU, memory or disk, whichever is scarcest. The sum of all limits may exceed the machine,
     because sessions are idle most of the time; only GPUs are exclusive. `uses` is keyed by the runner's uid; a missing
@@ -118,13 +127,15 @@ def choose(
         use = uses.get(runner.uid, Use()).with_session(session)
         return _load(runner, use), use.sessions, runner.name
 
-    def has_gpus(runner: Runner) -> bool:
-        return gpus_for(session, runner, uses.get(runner.uid, Use())) is not None
-
-    able = (runner for runner in runners if is_able(runner) and images.fits(runner))
-    ranked = [(rank(runner), runner) for runner in able if fits(session.spec, runner) and has_gpus(runner)]
+    able = (runner for runner in runners if not why_not(session, runner, uses.get(runner.uid, Use()), images))
+    ranked = [(rank(runner), runner) for runner in able]
     if not ranked:
         return None
+    roomy = [(one, runner) for one, runner in ranked if one[0] <= 1]
+    if session.spec.placement is Placement.PACK and roomy:
+        most = max(one[0] for one, _ in roomy)
+        near = [(one, runner) for one, runner in roomy if images.has(runner) and one[0] >= most - _MORE_LOAD]
+        return min(near or roomy, key=lambda pair: (-pair[0][0], -pair[0][1], pair[0][2]))[1]
     load, sessions = min(one[0] for one, _ in ranked), min(one[1] for one, _ in ranked)
     near = [
         (one, runner)
@@ -132,6 +143,49 @@ def choose(
         if images.has(runner) and one[0] <= load + _MORE_LOAD and one[1] <= sessions + _MORE_SESSIONS
     ]
     return min(near or ranked, key=lambda pair: pair[0])[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a runner, by name, cannot have a session, for people; '' if it can."""
+
+    runner: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """A session as it would be made, with its runner, and what speaks against each runner."""
+
+    session: Session
+    verdicts: tuple[Verdict, ...]
+
+
+def why_not(  # noqa: PLR0911 — one answer per cause
+    session: Session, runner: Runner, use: Use, images: ImagePlaces = _ANYWHERE
+) -> str:
+    """Why a session cannot start on this runner now; '' if it can."""
+    spec = session.spec
+    if runner.state is not RunnerState.ONLINE:
+        return "it is offline"
+    if runner.no_sessions:
+        return "it runs no sessions (--no-sessions)"
+    if runner.cordoned:
+        return f"it is cordoned; netvps runner uncordon {runner.name} ends that"
+    if runner.engine_problem:
+        return runner.engine_problem
+    if not admits(spec, runner):
+        return f"it does not match {shown(spec.runner_filter)}"
+    if not images.fits(runner):
+        return f"image {spec.image} is not for its architecture {runner.capacity.architecture}"
+    if spec.network is Network.OVERLAY and runner.underlay is None:
+        return "it is not on the overlay"
+    if reason := why_not_fits(spec, runner):
+        return reason
+    if gpus_for(session, runner, use) is None:
+        free = len([gpu for gpu in runner.capacity.gpus if gpu.id not in use.gpus])
+        return f"{free} of its {_gpu_words(len(runner.capacity.gpus))} free, and not those that the session asks for"
+    return ""
 
 
 def is_able(runner: Runner) -> bool:
@@ -160,12 +214,14 @@ def why_none(  # noqa: PLR0911 — one answer per cause
         return "no runner that is online runs sessions (all have --no-sessions); see netvps runner ls"
     online = [runner for runner in online if not runner.cordoned]
     if not online:
-        return "every runner that is online is drained; see netvps runner ls and netvps runner uncordon"
+        return "every runner that is online is cordoned; see netvps runner ls and netvps runner uncordon"
     able = [runner for runner in online if is_able(runner)]
     if not able:
         problems = "; ".join(f"{runner.name}: {runner.engine_problem}" for runner in online[:_NAMED])
         return f"no runner that is online can start sessions now ({problems}); it starts when one can"
-    online = able
+    online = [runner for runner in able if admits(spec, runner)]
+    if not online:
+        return f"no runner that is online matches {shown(spec.runner_filter)}; see netvps runner ls --filter"
     if wrong := images.why_none(online):
         return wrong
     if spec.network is Network.OVERLAY and not any(runner.underlay for runner in online):
@@ -211,6 +267,11 @@ def _why_no_gpus(  # noqa: PLR0911 — one answer per cause
         )
         return f"no runner that is online has {_gpu_words(spec.gpu_count)} free ({counts}); it starts when one has"
     return ""
+
+
+@lru_cache(256)
+def _runner_filter(text: str) -> RunnerFilter:
+    return RunnerFilter.parse(text)
 
 
 def _gpu_words(count: int) -> str:

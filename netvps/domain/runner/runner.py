@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address
@@ -144,9 +145,13 @@ class Runner:
     isolation_problem: str = ""
     """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
     cordoned: bool = False
-    """It is drained: the scheduler places no session on it."""
+    """It is cordoned or drained: the scheduler places no session on it."""
     labels: tuple[str, ...] = ()
-    """KEY=VALUE, as its operator says."""
+    """KEY=VALUE: both of the following, by key (domain.runner.labels)."""
+    reported_labels: tuple[str, ...] = ()
+    """Those that its operator sets on its machine."""
+    assigned_labels: Mapping[str, str] = field(default_factory=dict)
+    """Those that admins set over the API; they come before those of its operator."""
 
     @property
     def key(self) -> str:

@@ -71,6 +71,17 @@ class Network(StrEnum):
     NONE = "NONE"
 
 
+class Placement(StrEnum):
+    """Which of the runners that have room gets a session."""
+
+    DEFAULT = "DEFAULT"
+    """The server's; without one SPREAD."""
+    SPREAD = "SPREAD"
+    """The one with the most room."""
+    PACK = "PACK"
+    """The one with the least room, so that others stay free for large sessions, or can be switched off."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
     """The parameters of a session. The constructor raises InvalidInput with all violations."""
@@ -109,6 +120,9 @@ class SessionSpec:
     """Which logins start it once it is stopped."""
     sleep: SleepPolicy = field(default_factory=SleepPolicy)
     """When it is paused and stopped by itself."""
+    runner_filter: str = ""
+    """It is placed on no runner that this filter (domain.filter) does not match."""
+    placement: Placement = Placement.DEFAULT
 
     def __post_init__(self) -> None:
         checks = Checks()
@@ -157,6 +171,11 @@ class SessionSpec:
         self._check_gpus(checks)
         self._check_env(checks)
         check_labels(checks, self.labels)
+        if self.runner_filter:
+            from netvps.domain.filter.kinds import check_runner_filter  # it knows sessions, and so their specs
+
+            with checks.nested():
+                check_runner_filter(self.runner_filter, "runner_filter")
         self._check_retention(checks)
         need(len(self.authorized_keys) <= _MAX_KEYS, "authorized_keys", f"more than {_MAX_KEYS} keys")
         for index, key in enumerate(self.authorized_keys[:_MAX_KEYS]):

@@ -21,6 +21,7 @@ from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Runner
 from netvps.domain.server import ServerInfo
+from netvps.domain.session.spec import Placement
 from netvps.domain.sleep.policy import SleepDefaults
 from netvps.errors import NetvpsError
 from netvps.gateway.http.monitoring import HttpGateway
@@ -250,10 +251,9 @@ class _Parts:
         settings, store, ca = self.settings, self.store, self.ca
         access = Access(store, clock.now, clock.new_uid)
         await access.ensure_admin(user_name())
+        sessions = partial(Sessions, store, clock.now, clock.new_uid, settings.default_image, self.progress.shown)
         return Services(
-            sessions=Sessions(
-                store, clock.now, clock.new_uid, settings.default_image, self.progress.shown, images=self.holdings
-            ),
+            sessions=sessions(images=self.holdings, placement=Placement(settings.placement.upper())),
             snapshots=snapshots,
             idle_rules=idle_rules,
             copies=self.copies,

@@ -46,7 +46,7 @@ class AsyncTransport:
 
     async def call(self, unary: Unary[R]) -> R:
         """Makes a unary call."""
-        return unary.read(await self._answer(unary))
+        return unary.read(await self._answer(unary, unary.timeout))
 
     async def pages(self, pages: Pages[R]) -> AsyncIterator[R]:
         """Yields the items of all pages of a list, fetched on demand; a size in the request is the first's."""
@@ -71,11 +71,11 @@ class AsyncTransport:
         call = self.channel.stream_stream(path(method), serialized, response.FromString)
         return self._read(lambda: call(requests, metadata=self._metadata), read)
 
-    async def _answer(self, call: Unary[Any] | Pages[Any]) -> Any:
+    async def _answer(self, call: Unary[Any] | Pages[Any], seconds: float | None = None) -> Any:
         require_socket(self._endpoint)
         method = self.channel.unary_unary(path(call.method), serialized, call.response.FromString)
         try:
-            return await method(call.request, timeout=self._timeout, metadata=self._metadata)
+            return await method(call.request, timeout=seconds or self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise await self._error(error) from None
 

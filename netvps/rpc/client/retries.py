@@ -10,7 +10,7 @@ _PACKAGE: Final = "netvps.api.v1"
 READS: Final = {
     "AuditService": ("ListAuditRecords",),
     "ServerService": ("GetServerInfo",),
-    "SessionService": ("GetSession", "ListSessions", "GetSleepPlan", "WatchSessions", "ReadSessionLogs"),
+    "SessionService": ("GetSession", "ListSessions", "WaitSession", "GetSleepPlan", "WatchSessions", "ReadSessionLogs"),
     "SnapshotService": ("GetSnapshot", "ListSnapshots", "WatchSnapshots", "DiffSession"),
     "MoveService": ("ListMoves",),
     "ImageService": ("GetImage", "ListImages", "GetDefaultImage"),
@@ -26,6 +26,7 @@ READS: Final = {
 IDEMPOTENT: Final = {
     "SessionService": (
         "CreateSession",
+        "BatchCreateSessions",
         "StopSession",
         "StartSession",
         "PauseSession",
@@ -35,10 +36,10 @@ IDEMPOTENT: Final = {
         "DeleteSession",
     ),
     "SnapshotService": ("CreateSnapshot", "UpdateSnapshot", "DeleteSnapshot", "RestoreSnapshot", "CloneSession"),
-    "MoveService": ("MoveSession", "DrainRunner", "UncordonRunner"),
+    "MoveService": ("MoveSession", "DrainRunner", "CordonRunner", "UncordonRunner"),
     "ImageService": ("UpdateDefaultImage",),
     "RegistryService": ("UpdateRegistryLogin", "DeleteRegistryLogin"),
-    "RunnerService": ("CreateJoinToken", "DeleteRunner"),
+    "RunnerService": ("CreateJoinToken", "DeleteRunner", "LabelRunner"),
     "UserService": ("CreateUser", "DeleteUser", "CreateApiKey", "DeleteApiKey"),
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),
     "ShareService": ("UpdateShare", "DeleteShare"),

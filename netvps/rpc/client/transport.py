@@ -41,7 +41,7 @@ class Transport:
 
     def call(self, unary: Unary[R]) -> R:
         """Makes a unary call."""
-        return unary.read(self._answer(unary))
+        return unary.read(self._answer(unary, unary.timeout))
 
     def pages(self, pages: Pages[R]) -> Iterator[R]:
         """Yields the items of all pages of a list, fetched on demand; a size in the request is the first's."""
@@ -67,13 +67,13 @@ class Transport:
         call = self.channel.stream_stream(path(method), serialized, response.FromString)
         return self._read(lambda: call(requests, None, self._metadata), read)
 
-    def _answer(self, call: Unary[Any] | Pages[Any]) -> Any:
+    def _answer(self, call: Unary[Any] | Pages[Any], seconds: float | None = None) -> Any:
         require_socket(self._endpoint)
         method = self.channel.unary_unary(
             path(call.method), type(call.request).SerializeToString, call.response.FromString
         )
         try:
-            return method(call.request, self._timeout, self._metadata)
+            return method(call.request, seconds or self._timeout, self._metadata)
         except grpc.RpcError as error:
             raise self._error(error) from None
 

@@ -54,6 +54,11 @@ class MoveServicer(MoveServiceServicer):
         found = await self._moves.drain(identity.caller(), name, request_id)
         return pb.DrainRunnerResponse(moves=map(move_to_proto, found))
 
+    async def CordonRunner(self, request: pb.CordonRunnerRequest, context: Context) -> pb.CordonRunnerResponse:
+        name, request_id = names.parse_runner_name(request.name), names.check_request_id(request.request_id)
+        await self._moves.cordon(identity.caller(), name, request_id)
+        return pb.CordonRunnerResponse()
+
     async def UncordonRunner(self, request: pb.UncordonRunnerRequest, context: Context) -> pb.UncordonRunnerResponse:
         name, request_id = names.parse_runner_name(request.name), names.check_request_id(request.request_id)
         await self._moves.uncordon(identity.caller(), name, request_id)

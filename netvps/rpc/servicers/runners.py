@@ -37,6 +37,13 @@ class RunnerServicer(RunnerServiceServicer):
             runners=[runner_to_proto(view) for view in page.items], next_page_token=page.next_page_token
         )
 
+    async def LabelRunner(self, request: pb.LabelRunnerRequest, context: Context) -> pb.Runner:
+        name, request_id = names.parse_runner_name(request.name), names.check_request_id(request.request_id)
+        view = await self._runners.label(
+            identity.caller(), name, dict(request.labels), frozenset(request.remove), request_id=request_id
+        )
+        return runner_to_proto(view)
+
     async def CreateJoinToken(self, request: pb.CreateJoinTokenRequest, context: Context) -> pb.CreateJoinTokenResponse:
         request_id = names.check_request_id(request.request_id)
         token, expire = await self._runners.create_join_token(identity.caller(), request_id)

@@ -16,6 +16,7 @@ from netvps.rpc.client.streams import closing
 from netvps.rpc.convert import names
 from netvps.rpc.convert.remembered import Remembered
 from netvps.rpc.convert.session import exec as exec_convert
+from netvps.rpc.convert.session.batches import batch_from_proto, batch_to_proto, wait_from_proto
 from netvps.rpc.convert.session.events import event_to_proto
 from netvps.rpc.convert.session.requests import (
     change_from_proto,
@@ -24,7 +25,7 @@ from netvps.rpc.convert.session.requests import (
     rename_from_proto,
     update_from_proto,
 )
-from netvps.rpc.convert.session.sessions import listed_to_proto, session_to_proto
+from netvps.rpc.convert.session.sessions import listed_to_proto, session_plan_to_proto, session_to_proto
 from netvps.rpc.convert.session.sleep import plan_to_proto
 from netvps.rpc.server import identity
 
@@ -68,15 +69,32 @@ class SessionServicer(SessionServiceServicer):
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.Session:
         parsed = create_from_proto(request)
+        if parsed.validate_only:
+            return session_plan_to_proto(
+                await self._sessions.plan(
+                    identity.caller(), session_id=parsed.session_id, owner=parsed.owner, spec=parsed.spec
+                )
+            )
         session = await self._sessions.create(
             identity.caller(),
             session_id=parsed.session_id,
             owner=parsed.owner,
             spec=parsed.spec,
             request_id=parsed.request_id,
-            validate_only=parsed.validate_only,
         )
         return session_to_proto(session)
+
+    async def BatchCreateSessions(
+        self, request: pb.BatchCreateSessionsRequest, context: Context
+    ) -> pb.BatchCreateSessionsResponse:
+        drafts = batch_from_proto(request)
+        create = self._sessions.create_each if request.each else self._sessions.create_all
+        return batch_to_proto(await create(identity.caller(), drafts, request.request_id))
+
+    async def WaitSession(self, request: pb.WaitSessionRequest, context: Context) -> pb.WaitSessionResponse:
+        parsed = wait_from_proto(request)
+        session, reached = await self._watch.until(identity.caller(), parsed.name, parsed.states, parsed.timeout)
+        return pb.WaitSessionResponse(session=listed_to_proto(session), reached=reached)
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.Session:
         return session_to_proto(await self._sessions.get(identity.caller(), names.parse_session_name(request.name)))

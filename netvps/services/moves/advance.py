@@ -92,7 +92,7 @@ async def find_target(reader: Reader, session: Session, move: Move) -> Runner | 
     if chosen is not None:
         return chosen
     if move.fixed:
-        why = "it is offline, drained, too old, of another architecture, or still erasing it"
+        why = "it is offline, cordoned, too old, of another architecture, or still erasing it"
         return f"runner {move.target_name} cannot take it now: {why}"
     best = choose(session, able, await uses_of_runners(reader, able, [session]))
     if best is not None:
@@ -109,7 +109,7 @@ def _why_not(runner: Runner, left: frozenset[str], machine: str) -> str:
     if runner.state is not RunnerState.ONLINE:
         return "offline"
     if runner.cordoned:
-        return "drained"
+        return "cordoned"
     if runner.uid in left:
         return "it was there before, and is not erased there yet"
     if not runs_on(runner.capacity.architecture, machine):

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from netvps.domain.access.sharing import Right
+from netvps.domain.checks import shown
 from netvps.domain.image.places import runs_on
 from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.moves.move import Move, MoveStage
 from netvps.domain.moves.steps import from_here
 from netvps.domain.names import SessionName
-from netvps.domain.runner.placement import fits, is_able
+from netvps.domain.runner.placement import admits, fits, is_able
 from netvps.domain.runner.runner import COPIES, Runner, RunnerState
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.snapshot.copies import Copy
@@ -123,6 +124,13 @@ class Moves:
                         await tx.put(replace(session, move=from_here(session, move)))
                 await once.record(runner, name)
         return await self.latest(caller, runner=name)
+
+    async def cordon(self, caller: Caller, name: str, request_id: str = "") -> None:
+        """Keeps new sessions away from a runner; those that it has stay."""
+        async with self._store.write(caller.user) as tx:
+            once = Idempotency(tx, caller, request_id, self._clock(), "CordonRunner", name)
+            if await once.earlier() is None:
+                await once.record(await tx.put(replace(await runner_named(tx, name), cordoned=True)), name)
 
     async def uncordon(self, caller: Caller, name: str, request_id: str = "") -> None:
         """Lets a runner have sessions again; moves of its drain that did not begin are given up."""
@@ -253,6 +261,9 @@ def _require_target(session: Session, target: Runner, origin: Runner) -> None:
         raise WrongState(f"session {name} is on runner {target.name} already")
     if target.no_sessions or not target.may_hold_copies:
         raise WrongState(f"runner {target.name} takes no moved sessions: it runs none, or has an older version")
+    if not admits(session.spec, target):
+        raise WrongState(f"session {name} is for runners that match {shown(session.spec.runner_filter)}, and "
+                         f"{target.name} does not: choose another one")  # fmt: skip
     if not fits(session.spec, target):
         raise WrongState(f"session {name} does not fit on runner {target.name}: see netvps runner ls")
 

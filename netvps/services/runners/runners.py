@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from netvps.domain.access.accounts import Credential
 from netvps.domain.checks import shown
 from netvps.domain.filter.kinds import RunnerFilter
+from netvps.domain.runner.labels import relabelled, with_reported
 from netvps.domain.runner.runner import Lease, Runner, RunnerState, RunnerView, Welcome
 from netvps.domain.session.lifecycle import lose, observe, wait
 from netvps.domain.session.session import DesiredState, Session, SessionState
@@ -27,7 +28,7 @@ from netvps.services.sessions.scheduler import place_waiting
 from netvps.services.snapshots.results import has_results, record_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from netvps.domain.access.accounts import Caller
@@ -104,9 +105,10 @@ class Runners:
                     f" first (netvps rm {sessions[0].full_name} …)",
                     reason="RUNNER_HAS_SESSIONS",
                 )
+            greeted = with_reported(runner, hello.labels)
             await tx.put(
                 replace(
-                    runner,
+                    greeted,
                     state=RunnerState.ONLINE,
                     last_seen=now,
                     version=hello.version,
@@ -117,7 +119,6 @@ class Runners:
                     engine_problem=hello.engine_problem,
                     isolation_problem=hello.isolation_problem,
                     no_sessions=hello.no_sessions,
-                    labels=hello.labels,
                 )
             )
             await place_waiting(tx, now, self._images)
@@ -267,6 +268,19 @@ class Runners:
             once = Idempotency(tx, caller, request_id, now, "DeleteRunner", name, force)
             if await once.earlier() is None:
                 await once.record(await remove_runner(tx, name, now, force=force), name)
+
+    async def label(
+        self, caller: Caller, name: str, labels: Mapping[str, str], remove: Collection[str], *, request_id: str = ""
+    ) -> RunnerView:
+        """Sets and removes labels of a runner. Raises as `relabelled`, and NotFound."""
+        now = self._clock()
+        async with self._store.write(caller.user) as tx:
+            once = Idempotency(tx, caller, request_id, now, "LabelRunner", name, dict(labels), sorted(remove))
+            if await once.earlier() is None:
+                runner = await tx.put(relabelled(await runner_named(tx, name), labels, remove))
+                await place_waiting(tx, now, self._images)
+                await once.record(runner, name)
+        return await self.get(caller, name)
 
     async def list(
         self, caller: Caller, *, page_size: int = 0, page_token: str = "", matching: str = "", order_by: str = ""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.image.places import ImagePlaces, runs_on
-from netvps.domain.runner.placement import Use, choose, gpus_for, why_none
+from netvps.domain.runner.placement import Use, Verdict, choose, gpus_for, why_none, why_not
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED, place, wait
 from netvps.domain.session.session import DesiredState, Session, SessionState
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from netvps.services.images.holdings import ImageHoldings
     from netvps.services.ports import Reader, Transaction
 
+MAX_VERDICTS: Final = 1000
 _NAMED: Final = 3
 """Maximum number of runners named in a message."""
 _CLAIMING: Final = (DesiredState.RUNNING, DesiredState.PAUSED)
@@ -34,6 +35,14 @@ async def placed(reader: Reader, session: Session, now: datetime, held: ImageHol
     uses = await uses_of_runners(reader, online, [session])
     able = await _able(reader, session, online, now)
     return await _placed(session, able, uses, Addresses(reader), now, images=_places(session, held))
+
+
+async def verdicts(reader: Reader, session: Session, held: ImageHoldings | None = None) -> tuple[Verdict, ...]:
+    """Why each runner cannot have a session, by name of the runner: of MAX_VERDICTS at most."""
+    runners = await reader.page(Runner, "", MAX_VERDICTS)
+    uses = await uses_of_runners(reader, runners, [session])
+    places = _places(session, held)
+    return tuple(Verdict(one.name, why_not(session, one, uses.get(one.uid, Use()), places)) for one in runners)
 
 
 async def place_waiting(tx: Transaction, now: datetime, held: ImageHoldings | None = None) -> None:

@@ -8,30 +8,32 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller
 from netvps.domain.access.sharing import Right, most_rights, rights_without_share
+from netvps.domain.batch import NewSession, NotCreated, at_index
 from netvps.domain.filter.kinds import SessionFilter
 from netvps.domain.names import SessionName
-from netvps.domain.runner.placement import why_not_fits
+from netvps.domain.runner.placement import SessionPlan, why_not_fits
 from netvps.domain.runner.runner import PAUSE, Runner, RunnerState
 from netvps.domain.session import lifecycle
 from netvps.domain.session.lifecycle import new_session
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session
-from netvps.errors import Exhausted, InvalidInput, NotPermitted
+from netvps.domain.session.spec import Placement, SessionSpec
+from netvps.errors import Exhausted, InvalidInput, NetvpsError, NotPermitted
 from netvps.services.idempotency import Idempotency
 from netvps.services.images.default_image import default_image
 from netvps.services.network.addresses import put_addressed
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.edits import SessionEdits, named, recalled, with_runner
 from netvps.services.sessions.free_names import free_name, require_free
-from netvps.services.sessions.scheduler import placed
+from netvps.services.sessions.scheduler import placed, verdicts
 from netvps.services.sessions.scope import permitted_session, require_user, visible_sessions
 from netvps.services.snapshots.use import rename_snapshots, require_unused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
+    from netvps.domain.access.accounts import Request
     from netvps.domain.access.sharing import Share
-    from netvps.domain.session.spec import SessionSpec
     from netvps.services.images.holdings import ImageHoldings
     from netvps.services.ports import Clock, Reader, Store, Transaction
     from netvps.services.sessions.edits import EditRequest
@@ -49,10 +51,12 @@ class Sessions:
         shown: Callable[[Session], Session] = lambda session: session,
         *,
         images: ImageHoldings | None = None,
+        placement: Placement = Placement.SPREAD,
     ) -> None:
         """`default_image` is used if a spec names no image and no admin chose another one; '' if there is none.
 
         `shown` returns a session as people see it, with its progress. `images` says which runners have which images.
+        `placement` is of specs that say none.
         """
         self._shown = shown
         self._store = store
@@ -61,6 +65,7 @@ class Sessions:
         self._images = images
         self._edits = SessionEdits(store, clock, images)
         self._default_image = default_image
+        self._placement = placement
 
     async def create(
         self,
@@ -70,26 +75,51 @@ class Sessions:
         owner: str,
         spec: SessionSpec,
         request_id: str = "",
-        validate_only: bool = False,
     ) -> Session:
         """Creates a session and places it if a runner is online; without `session_id` it gets a generated name.
 
         Raises InvalidInput, AlreadyExists, and NotPermitted or NotFound for another owner.
         """
-        owner = owner or caller.user
-        if not caller.sees(owner):
-            raise NotPermitted(f"user {caller.user} may not create sessions of others: it needs role admin")
-        if validate_only:
-            async with self._store.read() as reader:
-                return await self._draft(reader, caller, session_id, owner, spec)
         async with self._store.write(caller.user, "session.create") as tx:
-            once = Idempotency(tx, caller, request_id, self._clock(), "CreateSession", session_id, owner, spec)
-            request = await once.earlier()
-            if request is None:
-                session = await put_addressed(tx, await self._draft(tx, caller, session_id, owner, spec))
-                await once.record(session, str(session.full_name))
-                return session
-        return await recalled(self._store, request)
+            made = await self._created(tx, caller, NewSession(session_id, spec, owner), request_id)
+        return await self._answer(made)
+
+    async def create_all(self, caller: Caller, drafts: Sequence[NewSession], request_id: str = "") -> list[Session]:
+        """Creates all of these, in one transaction, or none. Raises as `create`; the error names the index."""
+        made: list[Session | Request] = []
+        async with self._store.write(caller.user, "session.create") as tx:
+            for index, draft in enumerate(drafts):
+                try:
+                    made.append(await self._created(tx, caller, draft, _id_of(request_id, index)))
+                except NetvpsError as error:
+                    raise at_index(error, index) from None
+        return [await self._answer(one) for one in made]
+
+    async def create_each(
+        self, caller: Caller, drafts: Sequence[NewSession], request_id: str = ""
+    ) -> list[Session | NotCreated]:
+        """Creates each of these that can be created, in a transaction of its own."""
+        made: list[Session | NotCreated] = []
+        for index, draft in enumerate(drafts):
+            try:
+                made.append(
+                    await self.create(
+                        caller,
+                        session_id=draft.session_id,
+                        owner=draft.owner,
+                        spec=draft.spec,
+                        request_id=_id_of(request_id, index),
+                    )
+                )
+            except NetvpsError as error:
+                made.append(NotCreated(error.reason, error.message))
+        return made
+
+    async def plan(self, caller: Caller, *, session_id: str, owner: str, spec: SessionSpec) -> SessionPlan:
+        """What `create` would make, and why each runner could not have it; changes nothing. Raises as `create`."""
+        async with self._store.read() as reader:
+            session = await self._draft(reader, caller, session_id, _owner(caller, owner), spec)
+            return SessionPlan(session, await verdicts(reader, session, self._images))
 
     async def get(self, caller: Caller, name: str) -> Session:
         """The session NAME (of the caller) or NAME.OWNER; without its environment for one who may not log in.
@@ -225,6 +255,21 @@ class Sessions:
 
         return await self._edits.edit(request, updated)
 
+    async def _created(self, tx: Transaction, caller: Caller, draft: NewSession, request_id: str) -> Session | Request:
+        """The new session; or the record of the earlier request that made it."""
+        owner = _owner(caller, draft.owner)
+        arguments = (draft.session_id, owner, draft.spec)
+        once = Idempotency(tx, caller, request_id, self._clock(), "CreateSession", *arguments)
+        request = await once.earlier()
+        if request is not None:
+            return request
+        session = await put_addressed(tx, await self._draft(tx, caller, *arguments))
+        await once.record(session, str(session.full_name))
+        return session
+
+    async def _answer(self, made: Session | Request) -> Session:
+        return made if isinstance(made, Session) else await recalled(self._store, made)
+
     async def _draft(self, reader: Reader, caller: Caller, session_id: str, owner: str, spec: SessionSpec) -> Session:
         await require_user(reader, owner)
         if session_id:
@@ -232,6 +277,8 @@ class Sessions:
         name = SessionName(owner, session_id or await free_name(reader, owner))
         now = self._clock()
         spec = spec if spec.image else replace(spec, image=await default_image(reader, self._default_image))
+        if spec.placement is Placement.DEFAULT and self._placement is not Placement.SPREAD:
+            spec = replace(spec, placement=self._placement)
         if not spec.image:
             raise InvalidInput.of(
                 "spec.image", "no image is named, and this server has no default: name one, for example debian:12"
@@ -246,6 +293,18 @@ class Sessions:
             return await with_runner(tx, session, change(session, now=now), now, needs)
 
         return await self._edits.edit(request, changed)
+
+
+def _id_of(request_id: str, index: int) -> str:
+    """The request id of one request of a batch."""
+    return f"{request_id}/{index}" if request_id else ""
+
+
+def _owner(caller: Caller, owner: str) -> str:
+    owner = owner or caller.user
+    if not caller.sees(owner):
+        raise NotPermitted(f"user {caller.user} may not create sessions of others: it needs role admin")
+    return owner
 
 
 def _person(caller: Caller) -> Author:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, asynccontextmanager
+import asyncio
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from netvps.domain.access.sharing import Share
+from netvps.domain.access.sharing import Right, Share
+from netvps.domain.names import SessionName
 from netvps.domain.session.event import EventType, SessionEvent, SnapshotEvent
+from netvps.domain.session.lifecycle import settled
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
 from netvps.errors import TooOld
 from netvps.services.feed import PROGRESS, Topic
 from netvps.services.follow import Head, follow_log
 from netvps.services.page import read_all
-from netvps.services.sessions.scope import ALL, snapshot_filter, visible_sessions
+from netvps.services.sessions.scope import ALL, permitted_session, snapshot_filter, visible_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 
     from netvps.domain.access.accounts import Caller
     from netvps.services.feed import Feed
@@ -69,6 +72,32 @@ class Watch:
                     else:
                         yield self._event(change)
 
+    async def until(
+        self, caller: Caller, name: str, states: Collection[SessionState], seconds: float
+    ) -> tuple[Session, bool]:
+        """The session once it is in one of these states, or after these seconds; and whether it is in one.
+
+        Answers early where it will not get there by itself: it failed, or was deleted. Raises NotFound, NotPermitted,
+        and Unavailable when the server stops.
+        """
+        full_name = SessionName.parse(name, caller.user)
+        async with self._store.read() as reader:
+            session, _ = await permitted_session(reader, caller, full_name, Right.READ, self._clock())
+            revision = reader.revision
+        topics = [Topic(Session.kind, "key", session.uid)]
+        with suppress(TimeoutError):
+            async with self._counted(), asyncio.timeout(seconds):
+                changes = follow_log(self._store, self._feed, revision, topics, lambda change: _is(change, session))
+                async with aclosing(changes):
+                    while not (session.state in states or _is_over(session)):
+                        change = await anext(changes)
+                        if not isinstance(change, Head):
+                            session = self._event(change).session or session
+        if session.state is not SessionState.DELETED:
+            async with self._store.read() as reader:  # a share may have ended meanwhile
+                await permitted_session(reader, caller, session.full_name, Right.READ, self._clock())
+        return session, session.state in states
+
     async def snapshots(
         self, caller: Caller, parent: str, session: str, from_revision: int
     ) -> AsyncGenerator[SnapshotEvent, None]:
@@ -115,6 +144,15 @@ class Watch:
             if len(self._events) > _REMEMBERED:
                 del self._events[next(iter(self._events))]
         return event
+
+
+def _is(change: Change, session: Session) -> bool:
+    return isinstance(change.resource, Session) and change.resource.uid == session.uid
+
+
+def _is_over(session: Session) -> bool:
+    """Whether a session failed or was deleted."""
+    return session.state is SessionState.DELETED or (session.state is SessionState.FAILED and settled(session))
 
 
 def _scope(

@@ -20,7 +20,18 @@ from tests.domain.runner.test_gpu import gpu, gpu_id
 
 @pytest.mark.usefixtures("fake")
 def test_runners_are_listed_and_shown(run: Run) -> None:
-    assert list(runner.commands) == ["run", "sweep", "drain", "uncordon", "ls", "show", "rm", "join-token"]
+    assert list(runner.commands) == [
+        "run",
+        "sweep",
+        "drain",
+        "cordon",
+        "uncordon",
+        "ls",
+        "show",
+        "label",
+        "rm",
+        "join-token",
+    ]
     heading, box = run("runner", "ls").out.splitlines()
     assert heading.split()[:3] == ["NAME", "STATE", "SESSIONS"]
     assert box.split()[:6] == ["box1", "ONLINE", "3", "4", "8G", "50G"]
@@ -125,3 +136,16 @@ def test_a_join_token_is_data(run: Run) -> None:
     assert "--join-token-file" in ran.err
     shown = json.loads(run("runner", "join-token", "-o", "json").out)
     assert shown == {"joinToken": "nvj_k_s_f", "expireTime": "2026-01-02T04:04:05+00:00"}
+
+
+def test_labels_are_set_and_removed(run: Run, fake: FakeClient) -> None:
+    ran = run("runner", "label", "box1", "rack=3", "old-", "os=x-")
+    assert fake.asked[0] == ("label_runner", "box1", {"rack": "3", "os": "x-"}, ["old"])
+    assert (ran.out, ran.err) == ("box1\n", "runner box1 has labels os=x-, rack=3\n")
+    assert run("runner", "label", "box1", "old-").err == "runner box1 has no labels now\n"
+    assert json.loads(run("runner", "label", "box1", "rack=3", "-o", "json").out)["labels"] == ["rack=3"]
+
+
+def test_a_runner_is_cordoned(run: Run, fake: FakeClient) -> None:
+    assert run("runner", "cordon", "box1").out == "box1\n"
+    assert fake.asked == [("cordon_runner", "box1")]

@@ -10,6 +10,7 @@ import pytest
 
 from netvps import exit_codes
 from netvps.cli.access.ssh_files import SshFiles
+from netvps.domain.runner.placement import Verdict
 from netvps.domain.session.session import SessionState
 from netvps.domain.session.spec import Network, SessionSpec
 from netvps.domain.sleep.policy import WakePolicy
@@ -121,6 +122,17 @@ def test_a_dry_run_says_what_it_would_make_and_where(
     ran = run("create", "dev1", "--image", "debian:12", "--memory", "2G", "--dry-run")
     assert ran.out == "would create session dev1 from debian:12 (2G of memory) on runner box1\n"
     assert ran.err == "dry run: nothing was created\n"
+    fake.verdicts = (Verdict("box1"), *(Verdict(f"lab{number}", "it is offline") for number in range(11)))
+    ran = run("create", "dev1", "--dry-run", "--on", "labels.rack=3", "--placement", "pack")
+    assert ran.err.splitlines()[0] == "not on lab0: it is offline"
+    assert ran.err.splitlines()[-2:] == ["nor on 1 more: -o json names all", "dry run: nothing was created"]
+    assert (fake.asked[-1][2].runner_filter, fake.asked[-1][2].placement) == ("labels.rack=3", "PACK")
+    planned = json.loads(run("create", "dev1", "--dry-run", "-o", "json").out)
+    assert planned["runnerVerdicts"][:2] == [
+        {"runner": "runners/box1"},
+        {"runner": "runners/lab0", "reason": "it is offline"},
+    ]
+    fake.verdicts = ()
     waiting = session("dev1", SessionState.PENDING, runner_name="", message="no runner is online")
     monkeypatch.setattr(fake, "create_session", lambda *_, **__: waiting)
     assert run("create", "dev1", "--dry-run").out == (

@@ -41,7 +41,7 @@ def test_each_role_may_do_what_the_one_before_may() -> None:
 
 
 def test_a_viewer_reads_only() -> None:
-    reads = ("Get", "List", "Read", "Watch")
+    reads = ("Get", "List", "Read", "Wait", "Watch")
     assert all(method.partition("/")[2].startswith(reads) for method, roles in PEOPLE.items() if Role.VIEWER in roles)
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netvps.domain.names import SessionName
-from netvps.domain.runner.placement import Use, choose, fits, gpus_for, joins_overlay, why_none
+from netvps.domain.runner.placement import Use, choose, fits, gpus_for, joins_overlay, why_none, why_not
 from netvps.domain.runner.runner import Capacity, Runner, RunnerState, Underlay
 from netvps.domain.session.lifecycle import new_session
-from netvps.domain.session.session import Session
-from netvps.domain.session.spec import Network, SessionSpec
+from netvps.domain.session.session import DesiredState, Session
+from netvps.domain.session.spec import Network, Placement, SessionSpec
 from tests.domain.runner.test_gpu import gpu, gpu_id
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -195,3 +195,79 @@ def test_named_gpus_are_refused_with_those_that_are_free_and_who_has_the_others(
     assert why(1, 2) == (
         f"it waits for GPUs that other sessions hold: {gpu_id(1)} (mine.alice), {gpu_id(2)} (a session of another user)"
     )
+
+
+def test_a_filter_keeps_a_session_from_other_runners_and_says_so() -> None:
+    rack3, plain = replace(machine("a"), labels=("rack=3",)), machine("b", 64, 64)
+    session = replace(wanted(), spec=SessionSpec(runner_filter="labels.rack=3"))
+    assert choose(session, [rack3, plain], {}) == rack3
+    assert choose(session, [plain], {}) is None
+    assert not fits(session.spec, plain)
+    assert why_not(session, plain, Use()) == "it does not match 'labels.rack=3'"
+    assert why_none(session.spec, [plain]) == (
+        "no runner that is online matches 'labels.rack=3'; see netvps runner ls --filter"
+    )
+
+
+def test_packing_fills_one_runner_after_the_other_and_claims_none_in_full_while_there_is_room() -> None:
+    session = replace(wanted(2, 1), spec=SessionSpec(cpus=2, memory_bytes=GIB, placement=Placement.PACK))
+    machines, uses, order = [machine("a"), machine("b")], dict[str, Use](), ""
+    for _ in range(10):
+        chosen = choose(session, machines, uses)
+        assert chosen is not None
+        uses[chosen.uid] = uses.get(chosen.uid, Use()).with_session(session)
+        order += chosen.uid
+    assert order == "aaaabbbb" + "ab"
+
+
+_labels = st.sampled_from([(), ("rack=1",), ("rack=2",), ("rack=2", "ssd=yes")])
+_gpus = st.lists(st.integers(1, 3), unique=True, max_size=3).map(lambda numbers: tuple(map(gpu, numbers)))
+_machines = st.builds(
+    lambda name, cpus, memory, gpus, labels, **more: Runner(
+        name, name, NOW, NOW, capacity=Capacity(cpus, memory * GIB, gpus=gpus), labels=labels, **more
+    ),
+    st.sampled_from("abcdef"),
+    st.integers(1, 8),
+    st.integers(1, 8),
+    _gpus,
+    _labels,
+    state=st.sampled_from(RunnerState),
+    cordoned=st.booleans(),
+    no_sessions=st.booleans(),
+    engine_problem=st.sampled_from(["", "", "Docker does not answer"]),
+)
+_sessions = st.builds(
+    lambda **spec: new_session("uid", SessionName("alice", "x"), SessionSpec(**spec), NOW),
+    cpus=st.integers(0, 9),
+    memory_bytes=st.integers(0, 9).map(lambda size: size * GIB),
+    gpus=st.integers(0, 3),
+    runner_filter=st.sampled_from(["", "labels.rack=2", "-labels:ssd OR name=a"]),
+    placement=st.sampled_from(Placement),
+)
+
+
+@given(st.lists(_machines, unique_by=lambda runner: runner.uid), st.lists(_sessions, max_size=12))
+def test_placement_is_deterministic_explained_and_never_where_it_may_not_be(
+    runners: list[Runner], sessions: list[Session]
+) -> None:
+    uses = dict[str, Use]()
+    for number, session in enumerate(sessions):
+        chosen = choose(session, runners, uses)
+        assert choose(session, reversed(runners), uses) == chosen
+        reasons = {one.uid: why_not(session, one, uses.get(one.uid, Use())) for one in runners}
+        if chosen is None:
+            assert all(reasons.values())
+            assert why_none(session.spec, runners, uses)
+            continue
+        assert not reasons[chosen.uid]
+        assert chosen.state is RunnerState.ONLINE
+        assert not any((chosen.cordoned, chosen.no_sessions, chosen.engine_problem))
+        assert session.spec.cpus <= chosen.capacity.cpus
+        assert session.spec.memory_bytes <= chosen.capacity.memory_bytes
+        use = uses.get(chosen.uid, Use())
+        held = gpus_for(session, chosen, use)
+        assert held is not None
+        assert not set(held) & set(use.gpus)
+        uses[chosen.uid] = use.with_session(
+            replace(session, name=f"x{number}", desired=DesiredState.RUNNING, runner=chosen.uid, gpus=held)
+        )

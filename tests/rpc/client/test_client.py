@@ -18,9 +18,11 @@ import asyncssh
 import pytest
 
 from netvps.domain.access.accounts import Role
+from netvps.domain.batch import NewSession, NotCreated
+from netvps.domain.runner.placement import Verdict
 from netvps.domain.runner.runner import Underlay
 from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
-from netvps.domain.session.session import DesiredState, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import Network, SessionSpec
 from netvps.errors import (
     AlreadyExists,
@@ -214,6 +216,13 @@ async def test_runners_and_join_tokens(site: Site) -> None:
     views = await site.do(lambda client: list(client.list_runners()), await site.remote("alice"))
     assert [(view.runner.name, view.runner.uid) for view in views] == [("lab1", machine.uid)]
     assert await site.do(lambda client: client.get_runner("lab1")) == views[0]
+    labelled = await site.do(lambda client: client.label_runner("lab1", {"rack": "3"}, ["old"]))
+    assert labelled.runner.labels == ("rack=3",)
+    found = await site.do(lambda client: [*client.list_runners("labels.rack=3", "create_time desc")])
+    assert [view.runner.name for view in found] == ["lab1"]
+    plan = await site.do(lambda client: client.plan_session("dev1", default_spec()))
+    assert (plan.session.name, plan.session.runner_name) == ("dev1", "")
+    assert plan.verdicts == (Verdict("lab1", "it is offline"),)
 
 
 async def test_a_watcher_hears_of_everything_once_and_resumes(site: Site) -> None:
@@ -337,3 +346,27 @@ def test_importing_the_client_is_cheap() -> None:
     program = f"import netvps.client, sys; print([n for n in {heavy.split()!r} if n in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert answer.stdout.strip() == "[]"
+
+
+async def test_sessions_are_created_together_and_waited_for(site: Site) -> None:
+    def work(client: Client) -> None:
+        new = [NewSession(name, default_spec()) for name in ("dev1", "dev2")]
+        assert [one.name for one in client.create_many(new) if isinstance(one, Session)] == ["dev1", "dev2"]
+        with pytest.raises(AlreadyExists, match=r"requests\[0\]"):
+            client.create_many(new)
+        failed, made = client.create_many([new[0], NewSession("dev3", default_spec(), "root")], each=True)
+        assert isinstance(failed, NotCreated)
+        assert (failed.reason, isinstance(made, Session)) == ("ALREADY_EXISTS", True)
+        with pytest.raises(InvalidInput) as caught:
+            client.create_many([NewSession("Not A Name", default_spec())])
+        assert [one.field for one in caught.value.violations] == ["requests[0].session_id"]
+        with pytest.raises(InvalidInput, match="0 are not between 1 and 100"):
+            client.create_many([])
+        session, reached = client.wait_session("dev1", [SessionState.PENDING, SessionState.RUNNING])
+        assert (session.name, reached) == ("dev1", True)
+        assert not client.wait_session("dev1", [SessionState.RUNNING], 0.01)[1]
+        with pytest.raises(InvalidInput) as caught:
+            client.wait_session("dev1", [], 301)
+        assert [one.field for one in caught.value.violations] == ["states", "timeout"]
+
+    await site.do(work)

@@ -40,7 +40,7 @@ from netvps.domain.session.session import (
     SessionState,
     SnapshotImage,
 )
-from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
+from netvps.domain.session.spec import Network, Placement, RestartPolicy, SessionSpec
 from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
 from netvps.domain.snapshot.copies import CopyOrder, CopyPart, CopyReport, CopyRequest, CopyState
 from netvps.domain.snapshot.policy import SnapshotPolicy
@@ -98,6 +98,8 @@ specs = st.builds(
     )
     | st.builds(SnapshotPolicy, daily_at=st.sampled_from(["00:00", "23:59"])),
     wake=st.sampled_from(WakePolicy),
+    runner_filter=st.sampled_from(["", "labels.rack=3 -labels:gpu"]),
+    placement=st.sampled_from(Placement),
     sleep=st.builds(
         SleepPolicy,
         st.sampled_from([None, 0.0, 30.0, 7200.5]),

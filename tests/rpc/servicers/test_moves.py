@@ -38,6 +38,9 @@ async def test_moves_are_requested_listed_and_refused(site: Site) -> None:
             assert client.get_runner("lab1").runner.cordoned
             assert client.get_session("dev1").message.startswith("waiting to be moved to another runner")
             client.uncordon_runner("lab1")
+            client.cordon_runner("lab1")
+            assert client.get_runner("lab1").runner.cordoned
+            client.uncordon_runner("lab1")
             assert client.list_moves("dev1")[0].stage == "FAILED"
             assert not client.get_runner("lab1").runner.cordoned
 

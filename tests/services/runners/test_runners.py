@@ -8,6 +8,7 @@ import pytest
 from netvps.domain.access.accounts import Credential
 from netvps.domain.runner.runner import Capacity, Heartbeat, Runner, RunnerState, Underlay
 from netvps.domain.session.session import DesiredState, LastExit, Session, SessionReport, SessionState, SnapshotImage
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import AlreadyExists, NotFound, Unavailable, WrongState
 from netvps.services.runners.runners import Runners
 from netvps.services.sessions.progress import Progress
@@ -297,3 +298,28 @@ async def test_a_runner_whose_engine_is_away_gets_no_sessions_until_it_is_back(w
     await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
     assert (await world.runners.get(ALICE, "lab1")).runner.engine_problem == ""
     assert (await world.sessions.get(ALICE, "dev2")).runner == runner.uid
+
+
+async def test_labels_are_set_and_sessions_that_wait_for_them_are_placed(world: World) -> None:
+    runner = await world.runner("lab1")
+    await world.sessions.create(ALICE, session_id="dev1", owner="", spec=SessionSpec(runner_filter="labels.ssd=yes"))
+    before = await world.revision()
+    for _ in range(2):
+        await world.runners.label(ROOT, "lab1", {"ssd": "yes"}, ("none",), request_id="r1")
+    view = await world.runners.get(ALICE, "lab1")
+    assert (view.runner.labels, view.session_count) == (("ssd=yes",), 1)
+    assert (await world.revision()) == before + 3  # the runner, the session, the request
+    await world.runners.online(runner.uid, replace(HELLO, labels=("rack=3",)))
+    assert (await world.runners.get(ALICE, "lab1")).runner.labels == ("rack=3", "ssd=yes")
+    page = await world.runners.list(ALICE, matching="labels.rack=3", order_by="name desc")
+    assert [one.runner.name for one in page.items] == ["lab1"]
+
+
+async def test_a_cordoned_runner_keeps_its_sessions_and_gets_no_others(world: World) -> None:
+    await world.runner("lab1")
+    await world.session("dev1")
+    await world.moves.cordon(ROOT, "lab1")
+    assert (await world.session("dev2")).runner == ""
+    assert await world.moves.latest(ROOT, runner="lab1") == []
+    await world.moves.uncordon(ROOT, "lab1")
+    assert {one.runner_name for one in await world.rows(Session)} == {"lab1"}

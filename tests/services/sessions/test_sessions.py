@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from netvps.domain.batch import NewSession, NotCreated
 from netvps.domain.session.lifecycle import RESIZE_REFUSED
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
-from netvps.domain.session.spec import SessionSpec
+from netvps.domain.session.spec import Placement, SessionSpec
 from netvps.errors import (
     AlreadyExists,
     Exhausted,
@@ -61,15 +62,38 @@ async def test_only_an_admin_creates_for_others(world: World) -> None:
 async def test_validate_only_shows_the_session_and_makes_none(world: World) -> None:
     runner = await world.runner()
     before = await world.revision()
-    drafts = [
-        await world.sessions.create(
-            ALICE, session_id="dev1", owner="", spec=SessionSpec(), request_id="one", validate_only=True
-        )
-        for _ in range(2)
-    ]
-    assert {(draft.runner, draft.state) for draft in drafts} == {(runner.uid, SessionState.PENDING)}
+    plans = [await world.sessions.plan(ALICE, session_id="dev1", owner="", spec=SessionSpec()) for _ in range(2)]
+    assert {(plan.session.runner, plan.session.state) for plan in plans} == {(runner.uid, SessionState.PENDING)}
     assert await world.rows(Session) == []
     assert await world.revision() == before
+
+
+async def test_a_plan_says_why_each_runner_cannot_have_it(world: World) -> None:
+    await world.runner("lab1")
+    await world.runner("lab2")
+    await world.moves.cordon(ROOT, "lab1")
+    plan = await world.sessions.plan(ALICE, session_id="dev1", owner="", spec=SessionSpec(runner_filter="labels:ssd"))
+    assert [one.runner for one in plan.verdicts] == ["lab1", "lab2"]
+    assert [one.reason for one in plan.verdicts] == [
+        "it is cordoned; netvps runner uncordon lab1 ends that",
+        "it does not match 'labels:ssd'",
+    ]
+    assert plan.session.message == ("no runner that is online matches 'labels:ssd'; see netvps runner ls --filter")
+    with pytest.raises(NotPermitted):
+        await world.sessions.plan(ALICE, session_id="dev1", owner="bob", spec=SessionSpec())
+
+
+async def test_the_server_says_how_sessions_are_placed_that_do_not(world: World) -> None:
+    for name in ("lab1", "lab2"):
+        await world.runner(name)
+    packing = Sessions(world.store, world.clock, world.new_uid, "debian:12", placement=Placement.PACK)
+    for name, spec in (
+        ("dev1", SessionSpec()),
+        ("dev2", SessionSpec()),
+        ("dev3", SessionSpec(placement=Placement.SPREAD)),
+    ):
+        await packing.create(ALICE, session_id=name, owner="", spec=spec)
+    assert [one.runner_name for one in await world.rows(Session)] == ["lab1", "lab1", "lab2"]
 
 
 async def test_a_repeated_create_has_one_effect_and_the_answer_of_now(world: World) -> None:
@@ -280,3 +304,42 @@ async def test_a_protected_session_is_deleted_by_no_one(world: World, caller: Ca
     lifted = await world.sessions.update(ALICE, "dev1", SessionSpec(), {"delete_protection"})
     assert lifted.spec == session.spec
     assert (await world.sessions.delete(caller, "dev1.alice")).desired is DesiredState.DELETED
+
+
+def drafts(*names: str, **spec: Any) -> list[NewSession]:
+    return [NewSession(name, SessionSpec(**spec)) for name in names]
+
+
+async def test_a_batch_is_all_or_nothing_and_once_per_request_id(world: World) -> None:
+    await world.runner("lab1")
+    await world.session("dev2")
+    with pytest.raises(AlreadyExists, match=r"^requests\[1\]: session dev2"):
+        await world.sessions.create_all(ALICE, drafts("dev1", "dev2", "dev3"), "r1")
+    with pytest.raises(NotPermitted, match=r"^requests\[0\]: "):
+        await world.sessions.create_all(ALICE, [NewSession("dev9", SessionSpec(), "bob")])
+    assert [one.name for one in await world.rows(Session)] == ["dev2"]
+    made = await world.sessions.create_all(ALICE, drafts("dev1", "", "dev3"), "r2")
+    assert [one.runner_name for one in made] == ["lab1"] * 3
+    revision = await world.revision()
+    assert await world.sessions.create_all(ALICE, drafts("dev1", "", "dev3"), "r2") == made
+    assert await world.revision() == revision
+    with pytest.raises(AlreadyExists, match="with other arguments"):
+        await world.sessions.create_all(ALICE, drafts("dev7"), "r2")
+
+
+async def test_of_a_batch_those_are_made_that_can_be(world: World) -> None:
+    await world.session("dev2")
+    for _ in range(2):
+        first, second, third = await world.sessions.create_each(ALICE, drafts("dev1", "dev2", "dev3"), "r1")
+        assert isinstance(first, Session)
+        assert isinstance(second, NotCreated)
+        assert second.reason == "ALREADY_EXISTS"
+        assert isinstance(third, Session)
+    assert len(await world.rows(Session)) == 3
+
+
+async def test_sessions_of_a_batch_are_spread(world: World) -> None:
+    for name in ("lab1", "lab2"):
+        await world.runner(name)
+    made = await world.sessions.create_all(ALICE, drafts("dev1", "dev2", "dev3", "dev4", cpus=1))
+    assert [one.runner_name for one in made] == ["lab1", "lab2"] * 2

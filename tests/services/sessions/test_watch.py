@@ -205,3 +205,30 @@ async def test_what_is_shared_is_watched_and_what_changes_that_ends_the_watch(wo
             await _take(events, 1)
     with pytest.raises(NotFound):
         await anext(world.watch.sessions(BOB, "alice", 0))
+
+
+async def test_a_wait_ends_with_the_state(world: World) -> None:
+    await world.session("dev1")
+    assert (await world.watch.until(ALICE, "dev1", {SessionState.PENDING}, 5))[1]
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(world.watch.until(ALICE, "dev1", {SessionState.STOPPED}, 5))
+        await asyncio.sleep(0)
+        await world.sessions.stop(ALICE, "dev1")
+    session, reached = waiting.result()
+    assert (session.state, reached) == (SessionState.STOPPED, True)
+
+
+async def test_a_wait_ends_early_where_the_state_does_not_come_and_late_with_its_time(world: World) -> None:
+    await world.session("dev1")
+    session, reached = await world.watch.until(ALICE, "dev1", {SessionState.RUNNING}, 0.01)
+    assert (session.state, reached) == (SessionState.PENDING, False)
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(world.watch.until(ALICE, "dev1", {SessionState.RUNNING}, 5))
+        while not world.watch.watchers:
+            await asyncio.sleep(0)
+        await world.sessions.delete(ALICE, "dev1")
+    session, reached = waiting.result()
+    assert (session.state, reached) == (SessionState.DELETED, False)
+    assert world.watch.watchers == 0
+    with pytest.raises(NotFound):
+        await world.watch.until(BOB, "dev1", {SessionState.RUNNING}, 5)

@@ -13,6 +13,9 @@ class Calls:
 
     create_session = UnaryMethod(sessions.create_session)
     get_session = UnaryMethod(sessions.get_session)
+    plan_session = UnaryMethod(sessions.plan_session)
+    create_many = UnaryMethod(sessions.create_many)
+    wait_session = UnaryMethod(sessions.wait_session)
     list_sessions = ListMethod(sessions.list_sessions)
     list_session_pages = ListMethod(sessions.list_session_pages)
     stop_session = UnaryMethod(sessions.stop_session)
@@ -44,6 +47,7 @@ class Calls:
     move_session = UnaryMethod(moves.move_session)
     list_moves = UnaryMethod(moves.list_moves)
     drain_runner = UnaryMethod(moves.drain_runner)
+    cordon_runner = UnaryMethod(moves.cordon_runner)
     uncordon_runner = UnaryMethod(moves.uncordon_runner)
 
     get_image = UnaryMethod(images.get_image)
@@ -59,6 +63,7 @@ class Calls:
     update_registry_login = UnaryMethod(registries.update_registry_login)
     delete_registry_login = UnaryMethod(registries.delete_registry_login)
 
+    label_runner = UnaryMethod(machines.label_runner)
     list_runners = ListMethod(machines.list_runners)
     get_runner = UnaryMethod(machines.get_runner)
     create_join_token = UnaryMethod(machines.create_join_token)

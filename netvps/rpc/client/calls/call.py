@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from netvps.rpc.client.async_transport import AsyncTransport
     from netvps.rpc.client.transport import Transport
 
+UNARY_SLACK: Final = 10.0
+"""Seconds that a call which waits on the server may take longer than that."""
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -20,12 +22,16 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Unary(Generic[R_co]):
-    """One request, one answer. `method` is "Service/Method", `response` the class of the answer."""
+    """One request, one answer. `method` is "Service/Method", `response` the class of the answer.
+
+    `timeout` is in seconds, with all retries; None is the client's.
+    """
 
     method: str
     request: Any
     response: Any
     read: Callable[[Any], R_co]
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

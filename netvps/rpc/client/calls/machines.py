@@ -11,7 +11,7 @@ from netvps.rpc.convert.server_info import server_info_from_proto
 from netvps.rpc.convert.times import time_from_proto
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from netvps.domain.finding import Finding
@@ -46,6 +46,16 @@ def get_runner(name: str) -> Unary[RunnerView]:
 
     request = runner_pb2.GetRunnerRequest(name=names.runner_name(name))
     return Unary("RunnerService/GetRunner", request, runner_pb2.Runner, runner_from_proto)
+
+
+def label_runner(name: str, labels: Mapping[str, str], remove: Iterable[str] = ()) -> Unary[RunnerView]:
+    """Sets labels of a runner, and removes those with the keys in `remove`."""
+    from netvps.rpc.convert.runner.runners import runner_from_proto
+
+    request = runner_pb2.LabelRunnerRequest(
+        name=names.runner_name(name), labels=labels, remove=remove, request_id=new_request_id()
+    )
+    return Unary("RunnerService/LabelRunner", request, runner_pb2.Runner, runner_from_proto)
 
 
 def create_join_token() -> Unary[tuple[str, datetime]]:

@@ -37,8 +37,14 @@ def drain_runner(name: str) -> Unary[list[MoveView]]:
     return Unary("MoveService/DrainRunner", request, pb.DrainRunnerResponse, _moves)
 
 
+def cordon_runner(name: str) -> Unary[None]:
+    """Keeps new sessions away from a runner; those that it has stay."""
+    request = pb.CordonRunnerRequest(name=names.runner_name(name), request_id=new_request_id())
+    return Unary("MoveService/CordonRunner", request, pb.CordonRunnerResponse, nothing)
+
+
 def uncordon_runner(name: str) -> Unary[None]:
-    """Lets the scheduler use a drained runner again."""
+    """Lets the scheduler use a cordoned or drained runner again."""
     request = pb.UncordonRunnerRequest(name=names.runner_name(name), request_id=new_request_id())
     return Unary("MoveService/UncordonRunner", request, pb.UncordonRunnerResponse, nothing)
 

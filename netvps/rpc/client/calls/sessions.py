@@ -11,19 +11,27 @@ from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.api.v1 import session_pb2 as pb
 from netvps.api.v1 import session_sleep_pb2 as sleep_pb
-from netvps.rpc.client.calls.call import Pages, Stream, Unary, new_request_id
+from netvps.rpc.client.calls.call import UNARY_SLACK, Pages, Stream, Unary, new_request_id
 from netvps.rpc.convert import names
 from netvps.rpc.convert.session.events import event_from_proto
-from netvps.rpc.convert.session.sessions import mask_path, session_from_proto, spec_to_proto
-from netvps.rpc.convert.times import time_to_proto
+from netvps.rpc.convert.session.sessions import (
+    SESSION_STATE,
+    mask_path,
+    session_from_proto,
+    session_plan_from_proto,
+    spec_to_proto,
+)
+from netvps.rpc.convert.times import duration_to_proto, time_to_proto
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from netvps.domain.batch import NewSession, NotCreated
+    from netvps.domain.runner.placement import SessionPlan
     from netvps.domain.session.event import SessionEvent
     from netvps.domain.session.exec import ExecStart, ToCommand
-    from netvps.domain.session.session import Session
+    from netvps.domain.session.session import Session, SessionState
     from netvps.domain.session.spec import SessionSpec
     from netvps.domain.sleep.idle import SleepPlan
 
@@ -52,6 +60,39 @@ def create_session(
         validate_only=validate_only,
     )
     return Unary("SessionService/CreateSession", request, pb.Session, session_from_proto)
+
+
+def plan_session(session_id: str, spec: SessionSpec, *, owner: str = "") -> Unary[SessionPlan]:
+    """The session that `create_session` would make, with its runner, and why each runner could not have it."""
+    call = create_session(session_id, spec, owner=owner, validate_only=True)
+    return Unary(call.method, call.request, call.response, session_plan_from_proto)
+
+
+def create_many(
+    drafts: Iterable[NewSession], *, each: bool = False, request_id: str = ""
+) -> Unary[list[Session | NotCreated]]:
+    """Creates up to 100 sessions: all or none; or, with `each`, those that can be created, and why others were not."""
+    from netvps.rpc.convert.session.batches import batch_to_message, results_from_proto
+
+    request = batch_to_message(drafts, each=each, request_id=request_id or new_request_id())
+    return Unary("SessionService/BatchCreateSessions", request, pb.BatchCreateSessionsResponse, results_from_proto)
+
+
+def wait_session(name: str, states: Iterable[SessionState], timeout: float = 20.0) -> Unary[tuple[Session, bool]]:
+    """The session once it is in one of these states, or after up to 300 seconds, and whether it is; one call.
+
+    It answers early if the session failed or was deleted. `wait` is for longer, and over restarts of the server.
+    """
+    request = pb.WaitSessionRequest(
+        name=names.session_name(name), states=map(SESSION_STATE.to_proto, states), timeout=duration_to_proto(timeout)
+    )
+    return Unary(
+        "SessionService/WaitSession",
+        request,
+        pb.WaitSessionResponse,
+        lambda answer: (session_from_proto(answer.session), answer.reached),
+        timeout + UNARY_SLACK,
+    )
 
 
 def get_session(name: str) -> Unary[Session]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_pb2 as pb
 from netvps.api.v1 import session_sleep_pb2 as sleep_pb
@@ -9,7 +11,7 @@ from netvps.api.v1 import session_spec_pb2 as spec_pb
 from netvps.domain.checks import Checks
 from netvps.domain.names import SessionName
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, LastExit, Session, SessionState
-from netvps.domain.session.spec import DEFAULT_GRACE, DEFAULT_PIDS, Network, RestartPolicy, SessionSpec
+from netvps.domain.session.spec import DEFAULT_GRACE, DEFAULT_PIDS, Network, Placement, RestartPolicy, SessionSpec
 from netvps.domain.sleep.policy import SleepPolicy, WakePolicy
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import SnapshotSource
@@ -27,8 +29,11 @@ from netvps.rpc.convert.session.snapshots import (
     restore_from_proto,
     restore_to_proto,
 )
-from netvps.rpc.convert.texts import word
+from netvps.rpc.convert.texts import sentence, word
 from netvps.rpc.convert.times import duration_from_proto, duration_to_proto, time_from_proto, time_to_proto
+
+if TYPE_CHECKING:
+    from netvps.domain.runner.placement import SessionPlan
 
 SESSION_STATE = EnumPair(SessionState, pb.SessionState, "SESSION_STATE_")
 DESIRED_STATE = EnumPair(DesiredState, pb.DesiredState, "DESIRED_STATE_")
@@ -37,6 +42,7 @@ RESTART_POLICY = EnumPair(RestartPolicy, change_pb.RestartPolicy, "RESTART_POLIC
 _PATHS = {"snapshot_keep": "snapshot_retention.keep", "snapshot_max_age": "snapshot_retention.max_age"}
 """Fields of a spec that are elsewhere in its message."""
 WAKE_POLICY = EnumPair(WakePolicy, sleep_pb.WakePolicy, "WAKE_POLICY_")
+PLACEMENT = EnumPair(Placement, spec_pb.PlacementPolicy, "PLACEMENT_POLICY_")
 NETWORK = EnumPair(Network, spec_pb.SessionNetwork, "SESSION_NETWORK_")
 
 
@@ -48,6 +54,25 @@ def session_to_proto(session: Session) -> pb.Session:
 def listed_to_proto(session: Session) -> pb.Session:
     """A session in lists and events: without environment and keys, so that more sessions fit on a page."""
     return _session_to_proto(session, _listed_spec_to_proto(session.spec))
+
+
+def session_plan_to_proto(plan: SessionPlan) -> pb.Session:
+    """A session that is not created, with what speaks against each runner."""
+    message = session_to_proto(plan.session)
+    message.runner_verdicts.extend(
+        pb.RunnerVerdict(runner=names.runner_name(one.runner), reason=one.reason) for one in plan.verdicts
+    )
+    return message
+
+
+def session_plan_from_proto(message: pb.Session) -> SessionPlan:
+    """Parses such a session. Raises InvalidInput."""
+    from netvps.domain.runner.placement import SessionPlan, Verdict  # what only this needs: filters, runners
+
+    verdicts = [
+        Verdict(names.parse_runner_name(one.runner, "runner"), sentence(one.reason)) for one in message.runner_verdicts
+    ]
+    return SessionPlan(session_from_proto(message), tuple(verdicts))
 
 
 def _session_to_proto(session: Session, spec: spec_pb.SessionSpec) -> pb.Session:
@@ -156,6 +181,8 @@ def _listed_spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:
         ),
         snapshot_policy=policy_to_proto(spec.snapshot_policy),
         wake=WAKE_POLICY.to_proto(spec.wake),
+        runner_filter=spec.runner_filter,
+        placement=PLACEMENT.to_proto(spec.placement),
         sleep=sleep_policy_to_proto(spec.sleep),
     )
 
@@ -165,6 +192,7 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
     checks = Checks()
     network, policy, spec = Network.DEFAULT, RestartPolicy.ALWAYS, SessionSpec()
     snapshot_policy, wake, sleep = SnapshotPolicy(), WakePolicy.DEFAULT, SleepPolicy()
+    placement = Placement.DEFAULT
     with checks.nested():
         network = NETWORK.from_proto(message.network, "network", unspecified=Network.DEFAULT)
     with checks.nested():
@@ -173,6 +201,8 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
         snapshot_policy = policy_from_proto(message.snapshot_policy)
     with checks.nested():
         wake = WAKE_POLICY.from_proto(message.wake, "wake", unspecified=WakePolicy.DEFAULT)
+    with checks.nested():
+        placement = PLACEMENT.from_proto(message.placement, "placement", unspecified=Placement.DEFAULT)
     with checks.nested("sleep"):
         sleep = sleep_policy_from_proto(message.sleep)
     with checks.nested():
@@ -200,6 +230,8 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
             snapshot_policy=snapshot_policy,
             wake=wake,
             sleep=sleep,
+            runner_filter=message.runner_filter,
+            placement=placement,
         )
     checks.done()
     return spec

@@ -13,6 +13,8 @@ from typing import Any
 from google.protobuf import message_factory
 
 from netvps.domain.access.audit import AuditQuery
+from netvps.domain.batch import NewSession
+from netvps.domain.session.session import SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
 from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, shares, snapshots
@@ -40,6 +42,9 @@ EXAMPLES: dict[str, Any] = {
     "query": AuditQuery(9),
     "public_key": "ssh-ed25519 AAAA",
     "uid_or_fingerprint": "SHA256:x",
+    "labels": {"rack": "3"},
+    "drafts": (NewSession("dev1", SessionSpec()),),
+    "states": (SessionState.RUNNING,),
 }
 
 
