@@ -24,6 +24,7 @@ import (
 	"netvps/tunnel/listen"
 	"netvps/tunnel/nv"
 	"netvps/tunnel/passwd"
+	"netvps/tunnel/resume"
 	"netvps/tunnel/rundir"
 	"netvps/tunnel/sshd"
 	"netvps/tunnel/welcome"
@@ -88,7 +89,8 @@ func serve(where places, log *slog.Logger) error {
 	}
 	client := &dialback.Client{
 		Dir: dir, Private: private, SessionUID: boot.SessionUID, Version: version, HostKey: publicKey(server.HostKey),
-		ServeSSH: server.ServeConn, Apply: server.Apply, Notify: server.Notify, Activity: server.Activity, Log: log,
+		ServeSSH: server.ServeConn, Kept: &resume.Registry{Serve: server.ServeConn, Log: log},
+		Apply: server.Apply, Notify: server.Notify, Activity: server.Activity, Log: log,
 		ActivityEvery: activityEvery,
 	}
 	go (&activity.Meter{Root: "/"}).Watch(ctx, server.Activity)

@@ -171,7 +171,9 @@ type AgentHello struct {
 	// Public SSH host key, OpenSSH form; Config answers with its certificate.
 	HostKey string `protobuf:"bytes,4,opt,name=host_key,json=hostKey,proto3" json:"host_key,omitempty"`
 	// The agent can answer with direct connections, see DialRequest.
-	Direct        bool `protobuf:"varint,5,opt,name=direct,proto3" json:"direct,omitempty"`
+	Direct bool `protobuf:"varint,5,opt,name=direct,proto3" json:"direct,omitempty"`
+	// The agent knows the target ResumableSsh.
+	Resumable     bool `protobuf:"varint,6,opt,name=resumable,proto3" json:"resumable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +239,13 @@ func (x *AgentHello) GetHostKey() string {
 func (x *AgentHello) GetDirect() bool {
 	if x != nil {
 		return x.Direct
+	}
+	return false
+}
+
+func (x *AgentHello) GetResumable() bool {
+	if x != nil {
+		return x.Resumable
 	}
 	return false
 }
@@ -971,6 +980,7 @@ type DialTarget struct {
 	//	*DialTarget_Ssh
 	//	*DialTarget_Tcp
 	//	*DialTarget_Unix
+	//	*DialTarget_Resumable
 	Target        isDialTarget_Target `protobuf_oneof:"target"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1040,6 +1050,15 @@ func (x *DialTarget) GetUnix() string {
 	return ""
 }
 
+func (x *DialTarget) GetResumable() *ResumableSsh {
+	if x != nil {
+		if x, ok := x.Target.(*DialTarget_Resumable); ok {
+			return x.Resumable
+		}
+	}
+	return nil
+}
+
 type isDialTarget_Target interface {
 	isDialTarget_Target()
 }
@@ -1059,11 +1078,74 @@ type DialTarget_Unix struct {
 	Unix string `protobuf:"bytes,3,opt,name=unix,proto3,oneof"`
 }
 
+type DialTarget_Resumable struct {
+	// The agent's SSH server, on a connection that outlives this one. Only if AgentHello has resumable.
+	Resumable *ResumableSsh `protobuf:"bytes,4,opt,name=resumable,proto3,oneof"`
+}
+
 func (*DialTarget_Ssh) isDialTarget_Target() {}
 
 func (*DialTarget_Tcp) isDialTarget_Target() {}
 
 func (*DialTarget_Unix) isDialTarget_Target() {}
+
+func (*DialTarget_Resumable) isDialTarget_Target() {}
+
+// ResumableSsh opens a connection that the agent keeps while nothing carries it, or carries an open one on. The
+// carrying connection has frames (netvps/domain/resumable.py).
+type ResumableSsh struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose it is; only the same user carries it on.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Made by the client: an id, and a key, or the proof that it has the key.
+	Attachment    []byte `protobuf:"bytes,2,opt,name=attachment,proto3" json:"attachment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumableSsh) Reset() {
+	*x = ResumableSsh{}
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumableSsh) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumableSsh) ProtoMessage() {}
+
+func (x *ResumableSsh) ProtoReflect() protoreflect.Message {
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumableSsh.ProtoReflect.Descriptor instead.
+func (*ResumableSsh) Descriptor() ([]byte, []int) {
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ResumableSsh) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ResumableSsh) GetAttachment() []byte {
+	if x != nil {
+		return x.Attachment
+	}
+	return nil
+}
 
 // DialBackRequest is a frame from the agent.
 type DialBackRequest struct {
@@ -1082,7 +1164,7 @@ type DialBackRequest struct {
 
 func (x *DialBackRequest) Reset() {
 	*x = DialBackRequest{}
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[11]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1176,7 @@ func (x *DialBackRequest) String() string {
 func (*DialBackRequest) ProtoMessage() {}
 
 func (x *DialBackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[11]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1189,7 @@ func (x *DialBackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialBackRequest.ProtoReflect.Descriptor instead.
 func (*DialBackRequest) Descriptor() ([]byte, []int) {
-	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{11}
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DialBackRequest) GetFrame() isDialBackRequest_Frame {
@@ -1217,7 +1299,7 @@ type DialBackResponse struct {
 
 func (x *DialBackResponse) Reset() {
 	*x = DialBackResponse{}
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[12]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1311,7 @@ func (x *DialBackResponse) String() string {
 func (*DialBackResponse) ProtoMessage() {}
 
 func (x *DialBackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[12]
+	mi := &file_netvps_api_v1_tunnel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1324,7 @@ func (x *DialBackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialBackResponse.ProtoReflect.Descriptor instead.
 func (*DialBackResponse) Descriptor() ([]byte, []int) {
-	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{12}
+	return file_netvps_api_v1_tunnel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DialBackResponse) GetFrame() isDialBackResponse_Frame {
@@ -1331,7 +1413,7 @@ const file_netvps_api_v1_tunnel_proto_rawDesc = "" +
 	"\bactivity\x18\x03 \x01(\v2\x17.netvps.api.v1.ActivityH\x00R\bactivity\x12'\n" +
 	"\x0econfig_applied\x18\x04 \x01(\x04H\x00R\rconfigApplied\x12F\n" +
 	"\fself_service\x18\x05 \x01(\v2!.netvps.api.v1.SelfServiceRequestH\x00R\vselfServiceB\t\n" +
-	"\amessage\"\x90\x01\n" +
+	"\amessage\"\xae\x01\n" +
 	"\n" +
 	"AgentHello\x12\x1f\n" +
 	"\vsession_uid\x18\x01 \x01(\tR\n" +
@@ -1339,7 +1421,8 @@ const file_netvps_api_v1_tunnel_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x19\n" +
 	"\bhost_key\x18\x04 \x01(\tR\ahostKey\x12\x16\n" +
-	"\x06direct\x18\x05 \x01(\bR\x06direct\">\n" +
+	"\x06direct\x18\x05 \x01(\bR\x06direct\x12\x1c\n" +
+	"\tresumable\x18\x06 \x01(\bR\tresumable\">\n" +
 	"\vDialFailure\x12\x17\n" +
 	"\adial_id\x18\x01 \x01(\tR\x06dialId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xb9\x03\n" +
@@ -1389,13 +1472,19 @@ const file_netvps_api_v1_tunnel_proto_rawDesc = "" +
 	"\adial_id\x18\x01 \x01(\tR\x06dialId\x121\n" +
 	"\x06target\x18\x02 \x01(\v2\x19.netvps.api.v1.DialTargetR\x06target\x12\x16\n" +
 	"\x06origin\x18\x03 \x01(\tR\x06origin\x12\x16\n" +
-	"\x06direct\x18\x04 \x01(\bR\x06direct\"T\n" +
+	"\x06direct\x18\x04 \x01(\bR\x06direct\"\x91\x01\n" +
 	"\n" +
 	"DialTarget\x12\x12\n" +
 	"\x03ssh\x18\x01 \x01(\bH\x00R\x03ssh\x12\x12\n" +
 	"\x03tcp\x18\x02 \x01(\tH\x00R\x03tcp\x12\x14\n" +
-	"\x04unix\x18\x03 \x01(\tH\x00R\x04unixB\b\n" +
-	"\x06target\"\x8c\x01\n" +
+	"\x04unix\x18\x03 \x01(\tH\x00R\x04unix\x12;\n" +
+	"\tresumable\x18\x04 \x01(\v2\x1b.netvps.api.v1.ResumableSshH\x00R\tresumableB\b\n" +
+	"\x06target\"B\n" +
+	"\fResumableSsh\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x1e\n" +
+	"\n" +
+	"attachment\x18\x02 \x01(\fR\n" +
+	"attachment\"\x8c\x01\n" +
 	"\x0fDialBackRequest\x12\x14\n" +
 	"\x04open\x18\x01 \x01(\tH\x00R\x04open\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04data\x12\x18\n" +
@@ -1425,7 +1514,7 @@ func file_netvps_api_v1_tunnel_proto_rawDescGZIP() []byte {
 	return file_netvps_api_v1_tunnel_proto_rawDescData
 }
 
-var file_netvps_api_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_netvps_api_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_netvps_api_v1_tunnel_proto_goTypes = []any{
 	(*ControlRequest)(nil),        // 0: netvps.api.v1.ControlRequest
 	(*AgentHello)(nil),            // 1: netvps.api.v1.AgentHello
@@ -1438,36 +1527,38 @@ var file_netvps_api_v1_tunnel_proto_goTypes = []any{
 	(*AgentConfig)(nil),           // 8: netvps.api.v1.AgentConfig
 	(*DialRequest)(nil),           // 9: netvps.api.v1.DialRequest
 	(*DialTarget)(nil),            // 10: netvps.api.v1.DialTarget
-	(*DialBackRequest)(nil),       // 11: netvps.api.v1.DialBackRequest
-	(*DialBackResponse)(nil),      // 12: netvps.api.v1.DialBackResponse
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*ResumableSsh)(nil),          // 11: netvps.api.v1.ResumableSsh
+	(*DialBackRequest)(nil),       // 12: netvps.api.v1.DialBackRequest
+	(*DialBackResponse)(nil),      // 13: netvps.api.v1.DialBackResponse
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_netvps_api_v1_tunnel_proto_depIdxs = []int32{
 	1,  // 0: netvps.api.v1.ControlRequest.hello:type_name -> netvps.api.v1.AgentHello
 	2,  // 1: netvps.api.v1.ControlRequest.dial_failure:type_name -> netvps.api.v1.DialFailure
 	3,  // 2: netvps.api.v1.ControlRequest.activity:type_name -> netvps.api.v1.Activity
 	4,  // 3: netvps.api.v1.ControlRequest.self_service:type_name -> netvps.api.v1.SelfServiceRequest
-	13, // 4: netvps.api.v1.Activity.last_byte_time:type_name -> google.protobuf.Timestamp
-	13, // 5: netvps.api.v1.Activity.last_input_time:type_name -> google.protobuf.Timestamp
-	13, // 6: netvps.api.v1.Activity.last_forward_time:type_name -> google.protobuf.Timestamp
-	13, // 7: netvps.api.v1.Activity.busy_time:type_name -> google.protobuf.Timestamp
-	13, // 8: netvps.api.v1.Activity.time:type_name -> google.protobuf.Timestamp
-	14, // 9: netvps.api.v1.SelfServiceRequest.keep:type_name -> google.protobuf.Duration
+	14, // 4: netvps.api.v1.Activity.last_byte_time:type_name -> google.protobuf.Timestamp
+	14, // 5: netvps.api.v1.Activity.last_input_time:type_name -> google.protobuf.Timestamp
+	14, // 6: netvps.api.v1.Activity.last_forward_time:type_name -> google.protobuf.Timestamp
+	14, // 7: netvps.api.v1.Activity.busy_time:type_name -> google.protobuf.Timestamp
+	14, // 8: netvps.api.v1.Activity.time:type_name -> google.protobuf.Timestamp
+	15, // 9: netvps.api.v1.SelfServiceRequest.keep:type_name -> google.protobuf.Duration
 	8,  // 10: netvps.api.v1.ControlResponse.config:type_name -> netvps.api.v1.AgentConfig
 	9,  // 11: netvps.api.v1.ControlResponse.dial:type_name -> netvps.api.v1.DialRequest
 	5,  // 12: netvps.api.v1.ControlResponse.self_service:type_name -> netvps.api.v1.SelfServiceResponse
 	6,  // 13: netvps.api.v1.ControlResponse.notice:type_name -> netvps.api.v1.SleepNotice
 	10, // 14: netvps.api.v1.DialRequest.target:type_name -> netvps.api.v1.DialTarget
-	0,  // 15: netvps.api.v1.TunnelService.Control:input_type -> netvps.api.v1.ControlRequest
-	11, // 16: netvps.api.v1.TunnelService.DialBack:input_type -> netvps.api.v1.DialBackRequest
-	7,  // 17: netvps.api.v1.TunnelService.Control:output_type -> netvps.api.v1.ControlResponse
-	12, // 18: netvps.api.v1.TunnelService.DialBack:output_type -> netvps.api.v1.DialBackResponse
-	17, // [17:19] is the sub-list for method output_type
-	15, // [15:17] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	11, // 15: netvps.api.v1.DialTarget.resumable:type_name -> netvps.api.v1.ResumableSsh
+	0,  // 16: netvps.api.v1.TunnelService.Control:input_type -> netvps.api.v1.ControlRequest
+	12, // 17: netvps.api.v1.TunnelService.DialBack:input_type -> netvps.api.v1.DialBackRequest
+	7,  // 18: netvps.api.v1.TunnelService.Control:output_type -> netvps.api.v1.ControlResponse
+	13, // 19: netvps.api.v1.TunnelService.DialBack:output_type -> netvps.api.v1.DialBackResponse
+	18, // [18:20] is the sub-list for method output_type
+	16, // [16:18] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_netvps_api_v1_tunnel_proto_init() }
@@ -1500,15 +1591,16 @@ func file_netvps_api_v1_tunnel_proto_init() {
 		(*DialTarget_Ssh)(nil),
 		(*DialTarget_Tcp)(nil),
 		(*DialTarget_Unix)(nil),
+		(*DialTarget_Resumable)(nil),
 	}
-	file_netvps_api_v1_tunnel_proto_msgTypes[11].OneofWrappers = []any{
+	file_netvps_api_v1_tunnel_proto_msgTypes[12].OneofWrappers = []any{
 		(*DialBackRequest_Open)(nil),
 		(*DialBackRequest_Data)(nil),
 		(*DialBackRequest_Credit)(nil),
 		(*DialBackRequest_Eof)(nil),
 		(*DialBackRequest_Reset_)(nil),
 	}
-	file_netvps_api_v1_tunnel_proto_msgTypes[12].OneofWrappers = []any{
+	file_netvps_api_v1_tunnel_proto_msgTypes[13].OneofWrappers = []any{
 		(*DialBackResponse_Data)(nil),
 		(*DialBackResponse_Credit)(nil),
 		(*DialBackResponse_Eof)(nil),
@@ -1520,7 +1612,7 @@ func file_netvps_api_v1_tunnel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netvps_api_v1_tunnel_proto_rawDesc), len(file_netvps_api_v1_tunnel_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ import (
 	"netvps/tunnel/api"
 	"netvps/tunnel/faults"
 	"netvps/tunnel/identity"
+	"netvps/tunnel/resume"
 	"netvps/tunnel/rundir"
 )
 
@@ -54,6 +55,7 @@ type Client struct {
 	Version    string
 	HostKey    string                 // public, OpenSSH form
 	ServeSSH   func(net.Conn)         // serves one connection to its end
+	Kept       *resume.Registry       // connections that outlive streams
 	Apply      func(*api.AgentConfig) // applies a config
 	Notify     func(*api.SleepNotice) // tells people in the session
 	Activity   *activity.Tracker

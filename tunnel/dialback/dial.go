@@ -26,13 +26,21 @@ func (l *link) open(ctx, control context.Context, request *api.DialRequest) {
 		l.refuse(control, request, "too many connections are open")
 		return
 	}
+	serve, dropped, err := l.client.server(request)
+	if err != nil {
+		l.client.dials.free()
+		l.client.streams.free()
+		l.refuse(control, request, err.Error())
+		return
+	}
 	l.streams.Go(func() {
 		defer l.client.streams.free()
-		if request.GetDirect() && request.GetTarget().GetSsh() && l.client.directs.take() {
+		defer dropped()
+		if request.GetDirect() && serve != nil && l.client.directs.take() {
 			conn, err := l.client.direct(ctx, request)
 			if err == nil {
 				l.client.dials.free()
-				l.client.ServeSSH(conn)
+				serve(conn)
 				_ = conn.Close()
 			}
 			l.client.directs.free()
@@ -48,12 +56,28 @@ func (l *link) open(ctx, control context.Context, request *api.DialRequest) {
 			return
 		}
 		if target == nil {
-			l.client.ServeSSH(conn)
+			serve(conn)
 		} else {
 			forward.Pipe(conn, target, l.client.Activity.Touch)
 		}
 		conn.Wait()
 	})
+}
+
+// server returns what serves a connection of the agent itself, nil for other targets, and what to call at the end.
+func (c *Client) server(request *api.DialRequest) (serve func(net.Conn), dropped func(), err error) {
+	switch kind := request.GetTarget().GetTarget().(type) {
+	case *api.DialTarget_Ssh:
+		return c.ServeSSH, func() {}, nil
+	case *api.DialTarget_Resumable:
+		kept, err := c.Kept.Attach(kind.Resumable.GetUser(), kind.Resumable.GetAttachment(), origin(request.GetOrigin()))
+		if err != nil {
+			return nil, nil, err
+		}
+		return func(conn net.Conn) { kept.Carry(conn) }, kept.Drop, nil
+	default:
+		return nil, func() {}, nil
+	}
 }
 
 // connect returns the stream and what to join it with; nil means the SSH server.
@@ -79,7 +103,7 @@ func (l *link) connect(ctx context.Context, request *api.DialRequest) (*Conn, fo
 
 func dialTarget(ctx context.Context, target *api.DialTarget) (forward.Duplex, error) {
 	switch kind := target.GetTarget().(type) {
-	case *api.DialTarget_Ssh:
+	case *api.DialTarget_Ssh, *api.DialTarget_Resumable:
 		return nil, nil
 	case *api.DialTarget_Tcp:
 		return forward.Dial(ctx, "tcp", kind.Tcp)

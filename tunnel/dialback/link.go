@@ -101,7 +101,7 @@ func (l *link) speak(ctx context.Context, send func(*api.ControlRequest) error) 
 func (l *link) hello() *api.ControlRequest {
 	return &api.ControlRequest{Message: &api.ControlRequest_Hello{Hello: &api.AgentHello{
 		SessionUid: l.boot.SessionUID, Epoch: l.boot.Epoch, Version: l.client.Version, HostKey: l.client.HostKey,
-		Direct: true,
+		Direct: true, Resumable: true,
 	}}}
 }
 

@@ -20,6 +20,7 @@ import (
 const filesOfPair = 3
 
 // Serve says "ready" on a SOCK_SEQPACKET socket, and takes pairs from it, one with each message, until it is closed.
+// A message is "pair", or "carry" for one whose bytes are passed on as they are (carry.go).
 func Serve(descriptor int, log *slog.Logger) error {
 	// Other programs of this account must not read the keys.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -32,7 +33,7 @@ func Serve(descriptor int, log *slog.Logger) error {
 		return os.NewSyscallError("write", err)
 	}
 	for {
-		files, err := receiveFiles(descriptor)
+		kind, files, err := receiveFiles(descriptor)
 		if err == io.EOF {
 			return nil
 		}
@@ -46,43 +47,47 @@ func Serve(descriptor int, log *slog.Logger) error {
 			log.Error("a connection was not taken over: raise the limit of open files")
 			continue
 		}
+		serve := run
+		if kind == "carry" {
+			serve = carry
+		}
 		go func() {
-			if err := run(files[0], files[1], files[2]); err != nil {
+			if err := serve(files[0], files[1], files[2]); err != nil {
 				log.Warn("a relayed connection failed", "error", err)
 			}
 		}()
 	}
 }
 
-// receiveFiles returns the files of a message; fewer if this process may not open so many.
-func receiveFiles(descriptor int) ([]*os.File, error) {
+// receiveFiles returns a message and its files; fewer if this process may not open so many.
+func receiveFiles(descriptor int) (string, []*os.File, error) {
 	data, oob := make([]byte, 16), make([]byte, unix.CmsgSpace(filesOfPair*4))
 	n, size, _, _, err := unix.Recvmsg(descriptor, data, oob, unix.MSG_CMSG_CLOEXEC)
 	for err == unix.EINTR {
 		n, size, _, _, err = unix.Recvmsg(descriptor, data, oob, unix.MSG_CMSG_CLOEXEC)
 	}
 	if err != nil {
-		return nil, os.NewSyscallError("recvmsg", err)
+		return "", nil, os.NewSyscallError("recvmsg", err)
 	}
 	if n == 0 {
-		return nil, io.EOF
+		return "", nil, io.EOF
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:size])
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	var files []*os.File
 	for _, message := range messages {
 		rights, err := unix.ParseUnixRights(&message)
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		for _, fd := range rights {
 			if err := unix.SetNonblock(fd, true); err != nil {
-				return nil, err
+				return "", nil, err
 			}
 			files = append(files, os.NewFile(uintptr(fd), "socket"))
 		}
 	}
-	return files, nil
+	return string(data[:n]), files, nil
 }

@@ -237,3 +237,51 @@ class IssueSshCertificateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueSshCertificateResponse: _TypeAlias = IssueSshCertificateResponse  # noqa: Y015
+
+@_typing.final
+class IssueSshTicketRequest(_message.Message):
+    """IssueSshTicketRequest asks for a ticket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    ATTACHMENT_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """"NAME", "NAME.OWNER" or "NAME.OWNER.nv.internal", as ssh has it."""
+    attachment: _builtins.bytes
+    """Made by the client for the session's agent: 49 bytes open a connection, 57 carry one on."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        attachment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "host", b"host"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueSshTicketRequest: _TypeAlias = IssueSshTicketRequest  # noqa: Y015
+
+@_typing.final
+class IssueSshTicketResponse(_message.Message):
+    """IssueSshTicketResponse contains a ticket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKET_FIELD_NUMBER: _builtins.int
+    ticket: _builtins.str
+    """For one connection, within half a minute."""
+    def __init__(
+        self,
+        *,
+        ticket: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueSshTicketResponse: _TypeAlias = IssueSshTicketResponse  # noqa: Y015

@@ -55,6 +55,11 @@ class SshKeyServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateResponse.FromString,
                 _registered_method=True)
+        self.IssueSshTicket = channel.unary_unary(
+                '/netvps.api.v1.SshKeyService/IssueSshTicket',
+                request_serializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshTicketRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshTicketResponse.FromString,
+                _registered_method=True)
 
 
 class SshKeyServiceServicer:
@@ -90,6 +95,15 @@ class SshKeyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueSshTicket(self, request, context):
+        """IssueSshTicket issues a ticket for one connection to a session's SSH server through the gateway, without a login
+        there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 120
+        in a minute).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SshKeyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +126,11 @@ def add_SshKeyServiceServicer_to_server(servicer, server):
                     servicer.IssueSshCertificate,
                     request_deserializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateResponse.SerializeToString,
+            ),
+            'IssueSshTicket': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueSshTicket,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshTicketRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshTicketResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +242,33 @@ class SshKeyService:
             '/netvps.api.v1.SshKeyService/IssueSshCertificate',
             netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueSshTicket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SshKeyService/IssueSshTicket',
+            netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshTicketRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshTicketResponse.FromString,
             options,
             channel_credentials,
             insecure,

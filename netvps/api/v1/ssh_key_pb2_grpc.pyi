@@ -43,6 +43,11 @@ class SshKeyServiceStub:
     """IssueSshCertificate issues a user certificate for logins as the caller, for five minutes or longer. Nothing is stored.
     Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
     """
+    IssueSshTicket: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshTicketRequest, _ssh_key_pb2.IssueSshTicketResponse]
+    """IssueSshTicket issues a ticket for one connection to a session's SSH server through the gateway, without a login
+    there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 120
+    in a minute).
+    """
 
 @_typing.type_check_only
 class SshKeyServiceAsyncStub(SshKeyServiceStub):
@@ -58,6 +63,11 @@ class SshKeyServiceAsyncStub(SshKeyServiceStub):
     IssueSshCertificate: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshCertificateRequest, _ssh_key_pb2.IssueSshCertificateResponse]  # type: ignore[assignment]
     """IssueSshCertificate issues a user certificate for logins as the caller, for five minutes or longer. Nothing is stored.
     Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
+    """
+    IssueSshTicket: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshTicketRequest, _ssh_key_pb2.IssueSshTicketResponse]  # type: ignore[assignment]
+    """IssueSshTicket issues a ticket for one connection to a session's SSH server through the gateway, without a login
+    there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 120
+    in a minute).
     """
 
 class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -95,6 +105,17 @@ class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ssh_key_pb2.IssueSshCertificateResponse, _abc.Awaitable[_ssh_key_pb2.IssueSshCertificateResponse]]:
         """IssueSshCertificate issues a user certificate for logins as the caller, for five minutes or longer. Nothing is stored.
         Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
+        """
+
+    @_abc_1.abstractmethod
+    def IssueSshTicket(
+        self,
+        request: _ssh_key_pb2.IssueSshTicketRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ssh_key_pb2.IssueSshTicketResponse, _abc.Awaitable[_ssh_key_pb2.IssueSshTicketResponse]]:
+        """IssueSshTicket issues a ticket for one connection to a session's SSH server through the gateway, without a login
+        there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 120
+        in a minute).
         """
 
 def add_SshKeyServiceServicer_to_server(servicer: SshKeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

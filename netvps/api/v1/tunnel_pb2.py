@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anetvps/api/v1/tunnel.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n\x0e\x43ontrolRequest\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.netvps.api.v1.AgentHelloH\x00\x12\x32\n\x0c\x64ial_failure\x18\x02 \x01(\x0b\x32\x1a.netvps.api.v1.DialFailureH\x00\x12+\n\x08\x61\x63tivity\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.ActivityH\x00\x12\x18\n\x0e\x63onfig_applied\x18\x04 \x01(\x04H\x00\x12\x39\n\x0cself_service\x18\x05 \x01(\x0b\x32!.netvps.api.v1.SelfServiceRequestH\x00\x42\t\n\x07message\"c\n\nAgentHello\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08host_key\x18\x04 \x01(\t\x12\x0e\n\x06\x64irect\x18\x05 \x01(\x08\".\n\x0b\x44ialFailure\x12\x0f\n\x07\x64ial_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xd6\x02\n\x08\x41\x63tivity\x12\x10\n\x08\x63hannels\x18\x01 \x01(\r\x12\x11\n\tterminals\x18\x02 \x01(\r\x12\x32\n\x0elast_byte_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66orwards\x18\x04 \x01(\r\x12\x33\n\x0flast_input_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_forward_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04\x63pus\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12-\n\tbusy_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_cpus\"\x8d\x01\n\x12SelfServiceRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04keep\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x0f\n\x05sleep\x18\x03 \x01(\x08H\x00\x12\x12\n\x08snapshot\x18\x04 \x01(\x08H\x00\x12\x10\n\x06status\x18\x05 \x01(\x08H\x00\x42\t\n\x07request\"?\n\x13SelfServiceResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x08\"C\n\x0bSleepNotice\x12\x10\n\x08greeting\x18\x01 \x01(\t\x12\x0f\n\x07warning\x18\x02 \x01(\t\x12\x11\n\tcpu_floor\x18\x03 \x01(\x01\"\xf1\x01\n\x0f\x43ontrolResponse\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1a.netvps.api.v1.AgentConfigH\x00\x12*\n\x04\x64ial\x18\x02 \x01(\x0b\x32\x1a.netvps.api.v1.DialRequestH\x00\x12\x0f\n\x05\x64rain\x18\x03 \x01(\x08H\x00\x12:\n\x0cself_service\x18\x04 \x01(\x0b\x32\".netvps.api.v1.SelfServiceResponseH\x00\x12,\n\x06notice\x18\x05 \x01(\x0b\x32\x1a.netvps.api.v1.SleepNoticeH\x00\x42\t\n\x07message\"\x83\x01\n\x0b\x41gentConfig\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x17\n\x0f\x61uthorized_keys\x18\x02 \x03(\t\x12\x14\n\x0cuser_ca_keys\x18\x03 \x03(\t\x12\x18\n\x10host_certificate\x18\x04 \x01(\t\x12\x17\n\x0fuser_principals\x18\x05 \x03(\t\"i\n\x0b\x44ialRequest\x12\x0f\n\x07\x64ial_id\x18\x01 \x01(\t\x12)\n\x06target\x18\x02 \x01(\x0b\x32\x19.netvps.api.v1.DialTarget\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x0e\n\x06\x64irect\x18\x04 \x01(\x08\"D\n\nDialTarget\x12\r\n\x03ssh\x18\x01 \x01(\x08H\x00\x12\r\n\x03tcp\x18\x02 \x01(\tH\x00\x12\x0e\n\x04unix\x18\x03 \x01(\tH\x00\x42\x08\n\x06target\"l\n\x0f\x44ialBackRequest\x12\x0e\n\x04open\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x63redit\x18\x03 \x01(\x04H\x00\x12\r\n\x03\x65of\x18\x04 \x01(\x08H\x00\x12\x0f\n\x05reset\x18\x05 \x01(\tH\x00\x42\x07\n\x05\x66rame\"c\n\x10\x44ialBackResponse\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x63redit\x18\x03 \x01(\x04H\x00\x12\r\n\x03\x65of\x18\x04 \x01(\x08H\x00\x12\x0f\n\x05reset\x18\x05 \x01(\tH\x00\x42\x07\n\x05\x66rameJ\x04\x08\x01\x10\x02\x32\xae\x01\n\rTunnelService\x12L\n\x07\x43ontrol\x12\x1d.netvps.api.v1.ControlRequest\x1a\x1e.netvps.api.v1.ControlResponse(\x01\x30\x01\x12O\n\x08\x44ialBack\x12\x1e.netvps.api.v1.DialBackRequest\x1a\x1f.netvps.api.v1.DialBackResponse(\x01\x30\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anetvps/api/v1/tunnel.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n\x0e\x43ontrolRequest\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.netvps.api.v1.AgentHelloH\x00\x12\x32\n\x0c\x64ial_failure\x18\x02 \x01(\x0b\x32\x1a.netvps.api.v1.DialFailureH\x00\x12+\n\x08\x61\x63tivity\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.ActivityH\x00\x12\x18\n\x0e\x63onfig_applied\x18\x04 \x01(\x04H\x00\x12\x39\n\x0cself_service\x18\x05 \x01(\x0b\x32!.netvps.api.v1.SelfServiceRequestH\x00\x42\t\n\x07message\"v\n\nAgentHello\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08host_key\x18\x04 \x01(\t\x12\x0e\n\x06\x64irect\x18\x05 \x01(\x08\x12\x11\n\tresumable\x18\x06 \x01(\x08\".\n\x0b\x44ialFailure\x12\x0f\n\x07\x64ial_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xd6\x02\n\x08\x41\x63tivity\x12\x10\n\x08\x63hannels\x18\x01 \x01(\r\x12\x11\n\tterminals\x18\x02 \x01(\r\x12\x32\n\x0elast_byte_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66orwards\x18\x04 \x01(\r\x12\x33\n\x0flast_input_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_forward_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04\x63pus\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12-\n\tbusy_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_cpus\"\x8d\x01\n\x12SelfServiceRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04keep\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x0f\n\x05sleep\x18\x03 \x01(\x08H\x00\x12\x12\n\x08snapshot\x18\x04 \x01(\x08H\x00\x12\x10\n\x06status\x18\x05 \x01(\x08H\x00\x42\t\n\x07request\"?\n\x13SelfServiceResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x08\"C\n\x0bSleepNotice\x12\x10\n\x08greeting\x18\x01 \x01(\t\x12\x0f\n\x07warning\x18\x02 \x01(\t\x12\x11\n\tcpu_floor\x18\x03 \x01(\x01\"\xf1\x01\n\x0f\x43ontrolResponse\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1a.netvps.api.v1.AgentConfigH\x00\x12*\n\x04\x64ial\x18\x02 \x01(\x0b\x32\x1a.netvps.api.v1.DialRequestH\x00\x12\x0f\n\x05\x64rain\x18\x03 \x01(\x08H\x00\x12:\n\x0cself_service\x18\x04 \x01(\x0b\x32\".netvps.api.v1.SelfServiceResponseH\x00\x12,\n\x06notice\x18\x05 \x01(\x0b\x32\x1a.netvps.api.v1.SleepNoticeH\x00\x42\t\n\x07message\"\x83\x01\n\x0b\x41gentConfig\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x17\n\x0f\x61uthorized_keys\x18\x02 \x03(\t\x12\x14\n\x0cuser_ca_keys\x18\x03 \x03(\t\x12\x18\n\x10host_certificate\x18\x04 \x01(\t\x12\x17\n\x0fuser_principals\x18\x05 \x03(\t\"i\n\x0b\x44ialRequest\x12\x0f\n\x07\x64ial_id\x18\x01 \x01(\t\x12)\n\x06target\x18\x02 \x01(\x0b\x32\x19.netvps.api.v1.DialTarget\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x0e\n\x06\x64irect\x18\x04 \x01(\x08\"v\n\nDialTarget\x12\r\n\x03ssh\x18\x01 \x01(\x08H\x00\x12\r\n\x03tcp\x18\x02 \x01(\tH\x00\x12\x0e\n\x04unix\x18\x03 \x01(\tH\x00\x12\x30\n\tresumable\x18\x04 \x01(\x0b\x32\x1b.netvps.api.v1.ResumableSshH\x00\x42\x08\n\x06target\"0\n\x0cResumableSsh\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x12\n\nattachment\x18\x02 \x01(\x0c\"l\n\x0f\x44ialBackRequest\x12\x0e\n\x04open\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x63redit\x18\x03 \x01(\x04H\x00\x12\r\n\x03\x65of\x18\x04 \x01(\x08H\x00\x12\x0f\n\x05reset\x18\x05 \x01(\tH\x00\x42\x07\n\x05\x66rame\"c\n\x10\x44ialBackResponse\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x63redit\x18\x03 \x01(\x04H\x00\x12\r\n\x03\x65of\x18\x04 \x01(\x08H\x00\x12\x0f\n\x05reset\x18\x05 \x01(\tH\x00\x42\x07\n\x05\x66rameJ\x04\x08\x01\x10\x02\x32\xae\x01\n\rTunnelService\x12L\n\x07\x43ontrol\x12\x1d.netvps.api.v1.ControlRequest\x1a\x1e.netvps.api.v1.ControlResponse(\x01\x30\x01\x12O\n\x08\x44ialBack\x12\x1e.netvps.api.v1.DialBackRequest\x1a\x1f.netvps.api.v1.DialBackResponse(\x01\x30\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,29 +37,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTROLREQUEST']._serialized_start=111
   _globals['_CONTROLREQUEST']._serialized_end=364
   _globals['_AGENTHELLO']._serialized_start=366
-  _globals['_AGENTHELLO']._serialized_end=465
-  _globals['_DIALFAILURE']._serialized_start=467
-  _globals['_DIALFAILURE']._serialized_end=513
-  _globals['_ACTIVITY']._serialized_start=516
-  _globals['_ACTIVITY']._serialized_end=858
-  _globals['_SELFSERVICEREQUEST']._serialized_start=861
-  _globals['_SELFSERVICEREQUEST']._serialized_end=1002
-  _globals['_SELFSERVICERESPONSE']._serialized_start=1004
-  _globals['_SELFSERVICERESPONSE']._serialized_end=1067
-  _globals['_SLEEPNOTICE']._serialized_start=1069
-  _globals['_SLEEPNOTICE']._serialized_end=1136
-  _globals['_CONTROLRESPONSE']._serialized_start=1139
-  _globals['_CONTROLRESPONSE']._serialized_end=1380
-  _globals['_AGENTCONFIG']._serialized_start=1383
-  _globals['_AGENTCONFIG']._serialized_end=1514
-  _globals['_DIALREQUEST']._serialized_start=1516
-  _globals['_DIALREQUEST']._serialized_end=1621
-  _globals['_DIALTARGET']._serialized_start=1623
-  _globals['_DIALTARGET']._serialized_end=1691
-  _globals['_DIALBACKREQUEST']._serialized_start=1693
-  _globals['_DIALBACKREQUEST']._serialized_end=1801
-  _globals['_DIALBACKRESPONSE']._serialized_start=1803
-  _globals['_DIALBACKRESPONSE']._serialized_end=1902
-  _globals['_TUNNELSERVICE']._serialized_start=1905
-  _globals['_TUNNELSERVICE']._serialized_end=2079
+  _globals['_AGENTHELLO']._serialized_end=484
+  _globals['_DIALFAILURE']._serialized_start=486
+  _globals['_DIALFAILURE']._serialized_end=532
+  _globals['_ACTIVITY']._serialized_start=535
+  _globals['_ACTIVITY']._serialized_end=877
+  _globals['_SELFSERVICEREQUEST']._serialized_start=880
+  _globals['_SELFSERVICEREQUEST']._serialized_end=1021
+  _globals['_SELFSERVICERESPONSE']._serialized_start=1023
+  _globals['_SELFSERVICERESPONSE']._serialized_end=1086
+  _globals['_SLEEPNOTICE']._serialized_start=1088
+  _globals['_SLEEPNOTICE']._serialized_end=1155
+  _globals['_CONTROLRESPONSE']._serialized_start=1158
+  _globals['_CONTROLRESPONSE']._serialized_end=1399
+  _globals['_AGENTCONFIG']._serialized_start=1402
+  _globals['_AGENTCONFIG']._serialized_end=1533
+  _globals['_DIALREQUEST']._serialized_start=1535
+  _globals['_DIALREQUEST']._serialized_end=1640
+  _globals['_DIALTARGET']._serialized_start=1642
+  _globals['_DIALTARGET']._serialized_end=1760
+  _globals['_RESUMABLESSH']._serialized_start=1762
+  _globals['_RESUMABLESSH']._serialized_end=1810
+  _globals['_DIALBACKREQUEST']._serialized_start=1812
+  _globals['_DIALBACKREQUEST']._serialized_end=1920
+  _globals['_DIALBACKRESPONSE']._serialized_start=1922
+  _globals['_DIALBACKRESPONSE']._serialized_end=2021
+  _globals['_TUNNELSERVICE']._serialized_start=2024
+  _globals['_TUNNELSERVICE']._serialized_end=2198
 # @@protoc_insertion_point(module_scope)

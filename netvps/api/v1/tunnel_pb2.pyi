@@ -79,6 +79,7 @@ class AgentHello(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     HOST_KEY_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
+    RESUMABLE_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
     """Must equal the session in the certificate."""
     epoch: _builtins.int
@@ -89,6 +90,8 @@ class AgentHello(_message.Message):
     """Public SSH host key, OpenSSH form; Config answers with its certificate."""
     direct: _builtins.bool
     """The agent can answer with direct connections, see DialRequest."""
+    resumable: _builtins.bool
+    """The agent knows the target ResumableSsh."""
     def __init__(
         self,
         *,
@@ -97,10 +100,11 @@ class AgentHello(_message.Message):
         version: _builtins.str = ...,
         host_key: _builtins.str = ...,
         direct: _builtins.bool = ...,
+        resumable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["direct", b"direct", "epoch", b"epoch", "host_key", b"host_key", "session_uid", b"session_uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["direct", b"direct", "epoch", b"epoch", "host_key", b"host_key", "resumable", b"resumable", "session_uid", b"session_uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -440,28 +444,62 @@ class DialTarget(_message.Message):
     SSH_FIELD_NUMBER: _builtins.int
     TCP_FIELD_NUMBER: _builtins.int
     UNIX_FIELD_NUMBER: _builtins.int
+    RESUMABLE_FIELD_NUMBER: _builtins.int
     ssh: _builtins.bool
     """The agent's SSH server."""
     tcp: _builtins.str
     """TCP, "HOST:PORT"."""
     unix: _builtins.str
     """Unix socket, an absolute path."""
+    @_builtins.property
+    def resumable(self) -> Global___ResumableSsh:
+        """The agent's SSH server, on a connection that outlives this one. Only if AgentHello has resumable."""
+
     def __init__(
         self,
         *,
         ssh: _builtins.bool = ...,
         tcp: _builtins.str = ...,
         unix: _builtins.str = ...,
+        resumable: Global___ResumableSsh | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ssh", b"ssh", "target", b"target", "tcp", b"tcp", "unix", b"unix"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resumable", b"resumable", "ssh", b"ssh", "target", b"target", "tcp", b"tcp", "unix", b"unix"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ssh", b"ssh", "target", b"target", "tcp", b"tcp", "unix", b"unix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resumable", b"resumable", "ssh", b"ssh", "target", b"target", "tcp", b"tcp", "unix", b"unix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["ssh", "tcp", "unix"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["ssh", "tcp", "unix", "resumable"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___DialTarget: _TypeAlias = DialTarget  # noqa: Y015
+
+@_typing.final
+class ResumableSsh(_message.Message):
+    """ResumableSsh opens a connection that the agent keeps while nothing carries it, or carries an open one on. The
+    carrying connection has frames (netvps/domain/resumable.py).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    ATTACHMENT_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose it is; only the same user carries it on."""
+    attachment: _builtins.bytes
+    """Made by the client: an id, and a key, or the proof that it has the key."""
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        attachment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumableSsh: _TypeAlias = ResumableSsh  # noqa: Y015
 
 @_typing.final
 class DialBackRequest(_message.Message):
