@@ -24,6 +24,8 @@ class AgentHello:
     host_key: str
     direct: bool = False
     """Whether it can answer a dial with a direct connection."""
+    resumable: bool = False
+    """Whether it keeps connections that nothing carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,16 @@ class UnixTarget:
     path: str
 
 
-DialTarget = SshTarget | TcpTarget | UnixTarget
+@dataclass(frozen=True, slots=True)
+class ResumableTarget:
+    """The agent's SSH server, on a connection of a user that the agent keeps while nothing carries it."""
+
+    user: str
+    attachment: bytes
+    """Of the client (netvps/domain/resumable.py)."""
+
+
+DialTarget = SshTarget | TcpTarget | UnixTarget | ResumableTarget
 
 
 @dataclass(frozen=True, slots=True)

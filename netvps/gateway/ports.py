@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
 
-    from netvps.domain.access.admission import Outcome
+    from netvps.domain.access.admission import Outcome, Ticket
     from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
     from netvps.domain.sleep.waking import LoginKind
     from netvps.domain.tunnel import Activity, AgentConfig, DialTarget, SelfService
-    from netvps.gateway.ssh.connection import SshConnection
     from netvps.services.access.logins import Grant, SessionRef
+    from netvps.services.access.ssh_tickets import Admitted
     from netvps.services.network.gateway_location import Route
 
 
@@ -132,22 +132,62 @@ class Authorizer(Certifier, Waker, Protocol):
         """The login that a user with a verified certificate gets. Raises NotFound, NotPermitted."""
 
 
+class Tickets(Protocol):
+    """Redeems the tickets of `netvps ssh-proxy`."""
+
+    async def redeem(self, ticket: str) -> Admitted:
+        """What a ticket is for; it is used up. Raises NotPermitted, Unavailable."""
+
+
+class Connection(Protocol):
+    """A client's connection, as the gateway has it: a login, or one of `netvps ssh-proxy`."""
+
+    ticket: Ticket
+    """Identifies it to the listener until it is authenticated."""
+    address: str
+    origin: str
+    """The client's IP address, and with its port."""
+    user_name: str
+    """The login name; '' if there is none."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the key that was checked last; '' if none was."""
+
+    @property
+    def grant(self) -> Grant:
+        """What the client may do. Raises RuntimeError while it is not authenticated."""
+
+    @property
+    def sessions(self) -> set[str]:
+        """Uids of the sessions that it leads to."""
+
+    async def review(self) -> None:
+        """Ends it if the client may not use it any more."""
+
+    def end(self, reason: str) -> None:
+        """Ends it with a reason for the client."""
+
+    def abort(self) -> None:
+        """Closes it immediately."""
+
+
 class Registry(Protocol):
     """The SSH gateway as a connection uses it: it counts connections and limits them."""
 
     def reason_to_refuse(self, grant: Grant) -> str | None:
         """Why one more connection is not admitted now; None if it is."""
 
-    def logged_in(self, connection: SshConnection) -> None:
+    def logged_in(self, connection: Connection) -> None:
         """Called when the login is complete."""
 
     def count_channel(self, grant: Grant, change: int) -> None:
         """Counts a channel into a session like a connection to it."""
 
-    def refused(self, connection: SshConnection, outcome: Outcome, reason: str) -> None:
+    def refused(self, connection: Connection, outcome: Outcome, reason: str) -> None:
         """Called when the connection ended before the login was complete; `reason` is '' if nothing is to be logged."""
 
-    def ended(self, connection: SshConnection) -> None:
+    def ended(self, connection: Connection) -> None:
         """Called last, in either case."""
 
     @property

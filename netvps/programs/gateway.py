@@ -60,6 +60,7 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
             audit=plane.audit,
             relay=relay,
             browser=plane,
+            tickets=plane,
         )
         async with apps or nullcontext(), gateway, Tasks() as tasks:
             with observe_durations(plane.observe_duration), Stop() as stop:

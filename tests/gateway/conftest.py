@@ -24,7 +24,7 @@ from netvps.domain.session.spec import SessionSpec
 from netvps.domain.sleep.waking import LoginKind
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound, Unavailable
-from netvps.gateway.ports import Authorizer, Locate, SessionDialer, SnapshotBrowser
+from netvps.gateway.ports import Authorizer, Locate, SessionDialer, SnapshotBrowser, Tickets
 from netvps.gateway.relay.relay import Relay
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
@@ -37,6 +37,7 @@ from netvps.gateway.worker.client import ControlPlane
 from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
 from netvps.services.access.logins import Grant, SessionRef, ref_to
+from netvps.services.access.ssh_tickets import Admitted, SshTickets
 from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.services.network.gateway_location import Route
 from tests.gateway.fake_agent import FakeAgent
@@ -159,6 +160,16 @@ class FakeDoorman:
 
 
 @dataclass(frozen=True)
+class LocalTickets:
+    """Tickets of the same process."""
+
+    tickets: SshTickets
+
+    async def redeem(self, ticket: str) -> Admitted:
+        return self.tickets.redeem(ticket)
+
+
+@dataclass(frozen=True)
 class Sshd:
     """OpenSSH's server, as an agent would be: CA for users, certified host key."""
 
@@ -248,6 +259,7 @@ class World:
     agent: FakeAgent
     folder: Path
     key: Path
+    tickets: SshTickets
     worker: WorkerSocket | None = None
     relay: Relay | None = None
 
@@ -329,13 +341,16 @@ class a_world:
         locate: Locate | None = self.place.locate if self.place else None
         worker: WorkerSocket | None = None
         browser: SnapshotBrowser | None = None
+        tickets = SshTickets(authorizer, lambda: datetime.now(UTC))
+        redeemed: Tickets = LocalTickets(tickets)
         if self.apart:
             welcome = Welcome(host_key.export_private_key().decode(), host_ca, user_ca, 1000, 500, "")
             path = Path(self.stack.enter_context(TemporaryDirectory(prefix="nv-"))) / "gateway" / "control.sock"
-            worker = await self.stack.enter_async_context(WorkerSocket(path, authorizer, self.tunnels, locate, welcome))
+            served = WorkerSocket(path, authorizer, self.tunnels, locate, welcome, tickets=tickets)
+            worker = await self.stack.enter_async_context(served)
             plane = await self.stack.enter_async_context(ControlPlane(path))
             assert plane.welcome == welcome
-            fits, dialer, locate, browser = plane, plane, plane.locate, plane
+            fits, dialer, locate, browser, redeemed = plane, plane, plane.locate, plane, plane
         relay = await self.stack.enter_async_context(Relay(self.relay_program)) if self.relay_program else None
         agent_login = AgentLogin(fits, host_ca, rekey_bytes=self.rekey_bytes)
         self.dialer = Dialer(dialer, locate)
@@ -356,6 +371,7 @@ class a_world:
             ui_tokens=authorizer,
             relay=relay,
             browser=browser,
+            tickets=redeemed,
         )
         await self.gateway.__aenter__()
         known = f"[127.0.0.1]:{self.gateway.port} {host_key.export_public_key().decode()}"
@@ -371,6 +387,7 @@ class a_world:
             self.agent,
             self.folder,
             key,
+            tickets,
             worker,
             relay,
         )

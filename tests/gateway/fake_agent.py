@@ -42,7 +42,7 @@ class FakeAgent:
 
     def __init__(self, tunnels: Tunnels, session_uid: str, port: int, *, epoch: int = 1) -> None:
         self.tunnels = tunnels
-        self.hello = AgentHello(session_uid, epoch, "fake", "ssh-ed25519 AAAA")
+        self.hello = AgentHello(session_uid, epoch, "fake", "ssh-ed25519 AAAA", resumable=True)
         self.port = port
         self.say: asyncio.Queue[FromAgent | None] = asyncio.Queue()
         self.configs: list[AgentConfig] = []

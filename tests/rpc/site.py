@@ -34,8 +34,10 @@ from netvps.rpc.convert.runner.netmap import encoded
 from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.audit import AuditLog
+from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
+from netvps.services.access.ssh_tickets import SshTickets
 from netvps.services.access.terminal_ui import UiTokens
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
@@ -292,6 +294,7 @@ async def open_site(
             ui_tokens=UiTokens(),
             audit=AuditLog(store, now, timedelta(days=365)),
             ssh_certificates=SshCertificates(now, ca),
+            ssh_tickets=SshTickets(Logins(store, now, ca, feed), now),
             tunnels=tunnels,
             commands=commands,
             info=lambda: ServerInfo(

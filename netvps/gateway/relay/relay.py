@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
+from netvps.gateway.relay.carried import Carried
 from netvps.gateway.relay.pair import RelayedPair, RelayTransport
 from netvps.gateway.relay.process import SocketProcess
 from netvps.gateway.relay.wire import Kind
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 _MOVE_SECONDS: Final = 5.0
 """Within which both connections must be between key exchanges, with nothing to be sent."""
 _LOOK_EVERY: Final = 0.01
+_FILES: Final = 3
+"""Of a message: the connection about it, the client's, and the agent's."""
 
 
 class Relay:
@@ -70,6 +73,30 @@ class Relay:
                     end.stay()
         return moved
 
+    async def carry(self, client: asyncio.Transport, agent: asyncio.Transport) -> Carried | None:
+        """Has the bytes of two sockets passed on unread, and closes them here; None if it cannot, and they stay.
+
+        Both must be paused, with nothing to be sent.
+        """
+        if self._process.socket is None or client.get_write_buffer_size() or agent.get_write_buffer_size():
+            return None
+        ours, theirs = socket.socketpair()
+        carried = Carried()
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: carried, sock=ours)
+            ends = [end.get_extra_info("socket").fileno() for end in (client, agent) if not end.is_closing()]
+            self._send(b"carry", [theirs.fileno(), *ends])
+        except OSError as error:
+            log.warning("the relay did not take a connection: it stays in the gateway", error=str(error))
+            carried.abort()
+            return None
+        finally:
+            theirs.close()
+        for end in (client, agent):
+            end.set_protocol(asyncio.Protocol())
+            end.abort()
+        return carried
+
     async def _between_exchanges(self, ends: Sequence[PipeEnd]) -> bool:
         """Pauses both, and waits until nothing is under way between them and their peers."""
         loop = asyncio.get_running_loop()
@@ -80,12 +107,15 @@ class Relay:
             await asyncio.sleep(_LOOK_EVERY)
         return False
 
+    def _send(self, kind: bytes, descriptors: Sequence[int]) -> None:
+        """Sends a message with its three descriptors. Raises OSError."""
+        if self._process.socket is None or len(descriptors) != _FILES:
+            raise ConnectionResetError("the relay, or the connection, ended")
+        socket.send_fds(self._process.socket, [kind], descriptors)
+
     def _hand_over(self, ends: tuple[PipeEnd, PipeEnd], pair: RelayedPair, theirs: socket.socket) -> bool:
         """Without a pause: nothing may arrive between what is read here and what the relay reads. Raises OSError."""
-        if self._process.socket is None:
-            return False
-        descriptors = [theirs.fileno(), *(end.descriptor for end in ends)]
-        socket.send_fds(self._process.socket, [b"pair"], descriptors)
+        self._send(b"pair", [theirs.fileno(), *(end.descriptor for end in ends)])
         states = [end.state_to_move() for end in ends]
         pair.send(Kind.START, 0, json.dumps({"sides": states}).encode())
         for side, end in enumerate(ends):

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import asyncssh
 import structlog
@@ -17,6 +18,7 @@ from asyncssh import SSHServerConnectionOptions
 
 from netvps.domain.access.admission import Admission, Outcome
 from netvps.errors import NetvpsError
+from netvps.gateway.proxy.connection import ProxyConnection
 from netvps.gateway.ssh.algorithms import encryption_algorithms, kex_algorithms, signature_algorithms
 from netvps.gateway.ssh.client_auth import PrecedingKeys
 from netvps.gateway.ssh.connection import LOGIN_TIMEOUT, Backend, SshConnection
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.admission import Ticket
     from netvps.domain.access.audit import AuditEvent
-    from netvps.gateway.ports import Authorizer, SnapshotBrowser
+    from netvps.gateway.ports import Authorizer, Connection, SnapshotBrowser, Tickets
     from netvps.gateway.relay.relay import Relay
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.ssh.pipe import Downstream
@@ -82,10 +84,11 @@ class SshGateway:
         audit: Callable[[AuditEvent], None] = lambda _event: None,
         relay: Relay | None = None,
         browser: SnapshotBrowser | None = None,
+        tickets: Tickets | None = None,
     ) -> None:
         """Without `ui_apps` and `ui_tokens`, it shows no terminal UI; without `browser`, no snapshots.
 
-        Without `relay` it passes all messages itself.
+        Without `tickets` it serves no `netvps ssh-proxy`, and without `relay` it passes all messages itself.
 
         `audit` takes events for the audit log.
         """
@@ -100,11 +103,13 @@ class SshGateway:
         self._ui_apps, self._ui_tokens = ui_apps, ui_tokens
         self._relay = relay
         self._browser = browser
+        self._tickets = tickets
         self._limits = limits or ConnectionLimits()
         self._listener = Listener(self._new_connection, admission, balancers, audit)
         self._tasks = Tasks()
-        self._unauthenticated: set[SshConnection] = set()
-        self._connections: set[SshConnection] = set()
+        self._unauthenticated: set[Any] = set()
+        self._connections: set[Any] = set()
+        """Each a Connection."""
         self._per_user: Counter[str] = Counter()
         self._per_session: Counter[str] = Counter()
         self._empty = asyncio.Event()
@@ -182,7 +187,7 @@ class SshGateway:
             return f"session {name} has {limits.per_session} connections already: close some"
         return None
 
-    def logged_in(self, connection: SshConnection) -> None:
+    def logged_in(self, connection: Connection) -> None:
         """Counts a connection for its user and its session."""
         self._unauthenticated.discard(connection)
         self._connections.add(connection)
@@ -193,14 +198,14 @@ class SshGateway:
         """Counts a channel into a session like a connection to it."""
         _add(self._per_session, grant.session.uid, change)
 
-    def refused(self, connection: SshConnection, outcome: Outcome, reason: str) -> None:
+    def refused(self, connection: Connection, outcome: Outcome, reason: str) -> None:
         """Records a connection that ended before it was authenticated."""
         if reason:
             login = {"login": connection.user_name, "key": connection.fingerprint} if connection.user_name else {}
             self._listener.note_refusal(connection.address, reason, origin=connection.origin, **login)
         self._listener.settle(connection.ticket, outcome)
 
-    def ended(self, connection: SshConnection) -> None:
+    def ended(self, connection: Connection) -> None:
         """Removes a connection."""
         self._unauthenticated.discard(connection)
         if connection in self._connections:
@@ -215,7 +220,23 @@ class SshGateway:
         connection = SshConnection(self, self._backend, ticket, client)
         self._unauthenticated.add(connection)
         self._empty.clear()
+        if self._tickets is not None:
+            connection.downstream.proxied = partial(self._proxied, connection, client, self._tickets)
         return connection.downstream
+
+    def _proxied(
+        self,
+        login: SshConnection,
+        client: tuple[str, int],
+        tickets: Tickets,
+        transport: asyncio.Transport,
+        said: bytes,
+    ) -> None:
+        """Serves a connection of `netvps ssh-proxy` in place of a login."""
+        made = ProxyConnection(self, self._backend, tickets, login.ticket, client)
+        self._unauthenticated.discard(login)
+        self._unauthenticated.add(made)
+        made.take_over(transport, said)
 
     def _count(self, grant: Grant, change: int) -> None:
         _add(self._per_user, grant.user, change)
@@ -230,7 +251,7 @@ class SshGateway:
         """Checks access again for all connections of a user, or of everyone ('')."""
         self._start_reviews(connection for connection in self._connections if user in {"", connection.grant.user})
 
-    def _start_reviews(self, connections: Iterable[SshConnection]) -> None:
+    def _start_reviews(self, connections: Iterable[Connection]) -> None:
         for connection in list(connections):
             if not self._stopping:
                 self._tasks.start(connection.review(), name=f"review of {connection.origin}")

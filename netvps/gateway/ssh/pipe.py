@@ -43,6 +43,7 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import SSHPacket, String
 
+from netvps.gateway.proxy.greeting import Greeted
 from netvps.gateway.ssh.algorithms import algorithm_of, signature_algorithms
 from netvps.gateway.ssh.relayed import Relayed
 from netvps.gateway.wake.confirmed import ConfirmedChannel
@@ -247,7 +248,7 @@ class PipeEnd(Relayed):
             self.other.balance()
 
 
-class Downstream(ConfirmedChannel, PipeEnd, SSHServerConnection):
+class Downstream(Greeted, ConfirmedChannel, PipeEnd, SSHServerConnection):
     """The connection to a user's SSH client."""
 
     probe: TerminalProbe | None = None

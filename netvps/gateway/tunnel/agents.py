@@ -14,11 +14,12 @@ from netvps.domain.tunnel import (
     DialRequest,
     DialTarget,
     Drain,
+    ResumableTarget,
     SelfServiceAnswer,
     SleepNotice,
     ToAgent,
 )
-from netvps.errors import Exhausted, Unavailable
+from netvps.errors import Exhausted, Unavailable, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 DIAL_TIMEOUT = 10.0
 """Seconds that an agent has to open the stream of a dial."""
+DIAL_REFUSED = "DIAL_REFUSED"
+"""The reason of the error if the agent answered that it could not connect."""
 MAX_PENDING = 256
 MAX_STREAMS = 2000
 
@@ -124,8 +127,11 @@ class Agent:
     async def dial(self, target: DialTarget, origin: str, *, direct: bool = False) -> Answer:
         """Opens a connection; `direct` allows a direct one.
 
-        Raises Exhausted, Unavailable, or ControlEnded, after which the agent may reconnect.
+        Raises Exhausted, Unavailable, or ControlEnded, after which the agent may reconnect; WrongState if the agent
+        does not know the target.
         """
+        if isinstance(target, ResumableTarget) and not self.hello.resumable:
+            raise WrongState("its agent is of an older netvps: restart it with netvps restart, or use plain ssh")
         if len(self._dials) >= MAX_PENDING or len(self._dials) + len(self.streams) >= MAX_STREAMS:
             raise Exhausted("the session has too many connections: close some")
         request = DialRequest(secrets.token_urlsafe(16), target, origin, direct and self.hello.direct)
@@ -161,4 +167,5 @@ class Agent:
         """Reports a failed connection to the waiting dial."""
         future = self._dials.get(failure.dial_id)
         if future is not None and not future.done():
-            future.set_exception(Unavailable(f"the session could not connect: {failure.reason}"))
+            reason = f"the session could not connect: {failure.reason}"
+            future.set_exception(Unavailable(reason, reason=DIAL_REFUSED))

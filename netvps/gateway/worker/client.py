@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import structlog
 
+from netvps.domain.names import SshLogin
 from netvps.domain.session.session import SessionState
 from netvps.domain.sleep.waking import LoginEffect
+from netvps.domain.tunnel import ResumableTarget
 from netvps.errors import Unavailable
 from netvps.gateway.worker import wire
+from netvps.gateway.worker.failures import error_of
 from netvps.gateway.worker.socket_stream import SocketStream
 from netvps.services.access.logins import Grant, SessionRef
+from netvps.services.access.ssh_tickets import Admitted
 from netvps.services.network.gateway_location import Route
 
 if TYPE_CHECKING:
@@ -22,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from netvps.domain.access.audit import AuditEvent
-    from netvps.domain.names import SshLogin
     from netvps.domain.sleep.waking import LoginKind
     from netvps.domain.tunnel import DialTarget
     from netvps.gateway.worker.wire import Message, Welcome
@@ -93,6 +96,12 @@ class ControlPlane(asyncio.Protocol):
         question = wire.AuthorizeUser(number, login.session, login.owner or "", login.unix_user, user_name)
         return _grant(await self._ask(question, wire.Granted))
 
+    async def redeem(self, ticket: str) -> Admitted:
+        """What a ticket of `netvps ssh-proxy` is for. Raises what the control plane raises."""
+        found = await self._ask(wire.Redeem(next(self._ids), ticket), wire.Redeemed)
+        login = SshLogin(found.session, found.owner or None, found.unix_user)
+        return Admitted(found.user, login, bytes.fromhex(found.attachment))
+
     async def certify(self, grant: Grant, public_key: str) -> str:
         """A user certificate for the grant."""
         of, number = grant.session, next(self._ids)
@@ -132,7 +141,10 @@ class ControlPlane(asyncio.Protocol):
 
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialledStream:
         """Opens a connection to a session's SSH server through its tunnel. Raises what Tunnels.open raises."""
-        return await self._stream(wire.Dial(session_uid, origin), "connect to the session")
+        dial = wire.Dial(session_uid, origin)
+        if isinstance(target, ResumableTarget):
+            dial = wire.Dial(session_uid, origin, target.user, target.attachment.hex())
+        return await self._stream(dial, "connect to the session")
 
     # SnapshotBrowser
 
@@ -240,7 +252,7 @@ class ControlPlane(asyncio.Protocol):
         finally:
             del self._answers[number]
         if isinstance(answer, wire.Failed):
-            raise wire.error_of(answer)
+            raise error_of(answer)
         if not isinstance(answer, kind):
             raise Unavailable(f"the server answered with {type(answer).__name__}: report a bug")
         return answer
@@ -280,7 +292,7 @@ class DialledStream(SocketStream):
         if isinstance(answer, wire.Opened):
             super().data_received(self._decoder.rest)
         elif isinstance(answer, wire.Failed):
-            self.ready.set_exception(wire.error_of(answer))
+            self.ready.set_exception(error_of(answer))
         elif answer is not None:
             self.ready.set_exception(wire.WireError(f"{type(answer).__name__} is no answer to a dial"))
 

@@ -12,21 +12,29 @@ LINGER: Final = 15.0
 """Seconds that the other direction may continue after one has ended: a closed socket looks like a half-closed one."""
 
 
-def join(transport: asyncio.Transport, stream: Stream) -> None:
-    """Joins a transport, whose protocol is replaced, with a stream that was not started yet."""
-    near, far = _Side(), _Side()
+def join(transport: asyncio.Transport, stream: Stream, *, half_closes: bool = True) -> tuple[Side, Side]:
+    """Joins a transport, whose protocol is replaced, with a stream that was not started yet; returns both sides.
+
+    Unless it `half_closes`, the end of one direction ends both.
+    """
+    near, far = Side(half_closes), Side(half_closes)
     near.other, far.other = far, near
     near.transport = transport
     transport.set_protocol(near)
     stream.start(far)  # connection_made sets its transport
+    return near, far
 
 
-class _Side(asyncio.Protocol):
+class Side(asyncio.Protocol):
     """Passes the events of one transport on to the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, half_closes: bool = True) -> None:
+        self._half_closes = half_closes
+        self.passed = 0
+        """Bytes passed on."""
+        self.closed = asyncio.Event()
         self.transport: asyncio.Transport | None = None
-        self.other: _Side | None = None
+        self.other: Side | None = None
         self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -35,11 +43,14 @@ class _Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Passes data on."""
+        self.passed += len(data)
         if self._to is not None:
             self._to.write(data)
 
     def eof_received(self) -> bool:
         """Passes EOF on; the other direction stays open for a while."""
+        if not self._half_closes:
+            return False
         if self._to is not None:
             self._to.write_eof()
             self._linger = asyncio.get_running_loop().call_later(LINGER, self._to.abort)
@@ -57,6 +68,7 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closes the other side after its buffered data, or aborts it if this side broke."""
+        self.closed.set()
         if self._linger is not None:
             self._linger.cancel()
         if self._to is not None and exc is not None:

@@ -19,10 +19,11 @@ from netvps.domain.names import SshLogin
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.session import SessionState
 from netvps.domain.sleep.waking import LoginKind
-from netvps.domain.tunnel import SshTarget
+from netvps.domain.tunnel import ResumableTarget, SshTarget
 from netvps.errors import ConfigError, InternalError, NetvpsError, Unavailable
 from netvps.gateway.tunnel.front import DirectConnection
 from netvps.gateway.worker import wire
+from netvps.gateway.worker.failures import failure
 from netvps.gateway.worker.joint import join
 from netvps.services.access.logins import Grant, SessionRef
 from netvps.services.access.terminal_ui import UiTokens
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from netvps.gateway.ports import Authorizer, Browse, Locate
     from netvps.gateway.tunnel.tunnels import Tunnels
     from netvps.gateway.worker.wire import Message, Welcome
+    from netvps.services.access.ssh_tickets import Admitted, SshTickets
 
 log = structlog.get_logger()
 
@@ -60,6 +62,7 @@ class WorkerSocket:
         welcome: Welcome,
         *,
         ui_tokens: UiTokens | None = None,
+        tickets: SshTickets,
         audit: Callable[[AuditEvent], None] = lambda _event: None,
     ) -> None:
         """`ui_tokens` None: no terminal UIs. `audit` takes what gateways report for the audit log."""
@@ -67,6 +70,7 @@ class WorkerSocket:
         self._path = path
         self._authorizer, self._locate = authorizer, locate
         self.ui_tokens = ui_tokens or UiTokens()
+        self.tickets = tickets
         self.browse: Browse | None = None
         """Shows snapshots; None: not yet, or never."""
         self.tunnels, self.welcome = tunnels, welcome
@@ -122,12 +126,14 @@ class WorkerSocket:
         try:
             if isinstance(question, wire.MintToken):
                 return wire.Minted(number, self.ui_tokens.mint(question.user))
+            if isinstance(question, wire.Redeem):
+                return _redeemed(number, self.tickets.redeem(question.ticket))
             return await self._answer(question)
         except NetvpsError as error:
-            return wire.failure(number, error)
+            return failure(number, error)
         except Exception:
             log.exception("a request of the gateway failed", question=type(question).__name__)
-            return wire.failure(number, InternalError("a bug of netvps; see the server's log"))
+            return failure(number, InternalError("a bug of netvps; see the server's log"))
 
     async def _answer(self, question: Message) -> Message:  # noqa: PLR0911 — one answer per request
         match question:
@@ -289,9 +295,10 @@ class _Connection(asyncio.Protocol):
     async def _dial(self, dial: wire.Dial) -> None:
         """Opens a connection into the session and joins the two. Cancelled when the client disconnects."""
         try:
-            stream = await self._owner.tunnels.open_direct(dial.uid, SshTarget(), dial.origin)
+            target = ResumableTarget(dial.user, bytes.fromhex(dial.attachment)) if dial.attachment else SshTarget()
+            stream = await self._owner.tunnels.open_direct(dial.uid, target, dial.origin)
         except NetvpsError as error:
-            self.send(wire.failure(0, error))
+            self.send(failure(0, error))
             if self._transport is not None:
                 self._transport.close()
             return
@@ -314,7 +321,7 @@ class _Connection(asyncio.Protocol):
         except OSError as error:
             log.warning("a connection to a session was not joined", error=str(error))
             connection.abort()
-            self.send(wire.failure(0, Unavailable("the connection to the session broke: try again")))
+            self.send(failure(0, Unavailable("the connection to the session broke: try again")))
             transport.close()
             return
         transport.abort()
@@ -339,7 +346,7 @@ class _Connection(asyncio.Protocol):
         except NetvpsError as error:
             log.info("snapshots not shown", session=browse.session, error=error.message)
             if not opened:
-                self.send(wire.failure(0, error))
+                self.send(failure(0, error))
         except ConnectionError:
             log.debug("the reader of snapshots left", session=browse.session)
         finally:
@@ -350,6 +357,12 @@ class _Connection(asyncio.Protocol):
 async def _pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     while data := await reader.read(MAX_PIECE):
         yield data
+
+
+def _redeemed(number: int, admitted: Admitted) -> wire.Redeemed:
+    login = admitted.login
+    of = (login.session, login.owner or "", login.unix_user)
+    return wire.Redeemed(number, *of, admitted.user, admitted.attachment.hex())
 
 
 def _granted(number: int, grant: Grant) -> wire.Granted:

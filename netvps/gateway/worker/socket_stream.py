@@ -29,6 +29,15 @@ class SocketStream(asyncio.Protocol):
         if self._said:
             protocol.data_received(self._said)
 
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Gives the transport away, paused, with what it received, instead of `start`. Raises OSError."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the connection broke")
+        transport.pause_reading()
+        said, self._said = self._said, b""
+        return transport, said
+
     async def connected(self, connecting: Awaitable[object], seconds: float) -> Self:
         """Waits until it is connected and ready; leaves nothing open otherwise. Raises OSError, TimeoutError."""
         try:

@@ -15,26 +15,11 @@ import struct
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
-from netvps.errors import (
-    ConfigError,
-    Exhausted,
-    InternalError,
-    NetvpsError,
-    NotFound,
-    NotPermitted,
-    TimedOut,
-    Unauthenticated,
-    Unavailable,
-    WrongState,
-)
+from netvps.errors import NetvpsError
 
 LIMIT: Final = 64 * 1024
 """Maximum size of a message in bytes."""
 _LENGTH: Final = struct.Struct("!I")
-_ERRORS: Final[dict[str, type[NetvpsError]]] = {
-    kind.__name__: kind
-    for kind in (ConfigError, Exhausted, NotFound, NotPermitted, TimedOut, Unauthenticated, Unavailable, WrongState)
-}
 
 
 class WireError(NetvpsError):
@@ -111,6 +96,26 @@ class Granted:
     effect: str
     """What a login does to it."""
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redeem:
+    """Presents a ticket of `netvps ssh-proxy`."""
+
+    id: int
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """What it is for: a user's connection to a session; `attachment` is for its agent, in hexadecimal form."""
+
+    id: int
+    session: str
+    owner: str
+    unix_user: str
+    user: str
+    attachment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +270,15 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Asks for a connection to a session's SSH server; `origin` is for the agent's log."""
+    """Asks for a connection to a session's SSH server; `origin` is for the agent's log.
+
+    `user` and `attachment` (hexadecimal) are empty unless it is one that the agent keeps.
+    """
 
     uid: str
     origin: str
+    user: str = ""
+    attachment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +301,8 @@ Message = (
     | Authorize
     | AuthorizeUser
     | Granted
+    | Redeem
+    | Redeemed
     | Certify
     | Certified
     | Locate
@@ -312,7 +324,7 @@ Message = (
     | Browse
     | Opened
 )
-QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Wake, Look, Unwatched, MintToken)
+QUESTIONS: Final = (Authorize, AuthorizeUser, Redeem, Certify, Locate, Wake, Look, Unwatched, MintToken)
 """Requests of a gateway process."""
 TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}
 _FIELDS: Final = {name: {field.name: str(field.type) for field in fields(kind)} for name, kind in TYPES.items()}
@@ -378,13 +390,3 @@ class Decoder:
             return None
         text, self.rest = self.rest[_LENGTH.size : end], self.rest[end:]
         return decode(text)
-
-
-def failure(number: int, error: NetvpsError) -> Failed:
-    """An error as a message."""
-    return Failed(number, type(error).__name__, error.message[: LIMIT // 16], error.reason)
-
-
-def error_of(failed: Failed) -> NetvpsError:
-    """The error of a message; an unknown class becomes an InternalError."""
-    return _ERRORS.get(failed.error, InternalError)(failed.message, reason=failed.reason)

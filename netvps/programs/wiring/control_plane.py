@@ -47,7 +47,7 @@ from netvps.services.access.audit import AuditLog
 from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
-from netvps.services.access.terminal_ui import UiTokens
+from netvps.services.access.ssh_tickets import SshTickets
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
 from netvps.services.images.ahead import ImagesAhead
@@ -194,7 +194,6 @@ class _Parts:
         # The terminal UI is a package of its own, which an installation may lack.
         terminal_ui = settings.terminal_ui and find_spec("netvps_tui") is not None
         logins = Logins(self.store, clock.now, self.ca, self.feed)
-        ui_tokens = UiTokens()
         rules = IdleRules(self.store, clock.now, SleepDefaults(settings.idle_pause, settings.idle_stop))
         snapshots = Snapshots(self.store, clock.now, clock.new_uid, self._limits(), self.copies)
         inside = SelfServices(self.store, clock.now, rules, snapshots)
@@ -214,14 +213,20 @@ class _Parts:
         )
         control = settings.paths.gateway_socket
         socket = WorkerSocket(
-            control, logins, tunnels, self.location.locate, welcome, ui_tokens=ui_tokens, audit=self.audit.note
+            control,
+            logins,
+            tunnels,
+            self.location.locate,
+            welcome,
+            tickets=SshTickets(logins, clock.now),
+            audit=self.audit.note,
         )
         worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
         commands = Commands(dialer, upstream, logins)
         rules.running_commands = commands.running
-        services = await self._services(tunnels, commands, ui_tokens, rules, snapshots)
+        services = await self._services(worker, commands, rules, snapshots)
         own = self.ca.server_certificate(self.names)
         certificate = Certificate(own.certificate, own.key, self.ca.certificate)
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
@@ -246,7 +251,7 @@ class _Parts:
         return ControlPlane(self.store, api, ssh, http, tunnels, front)
 
     async def _services(
-        self, tunnels: Tunnels, commands: Commands, ui_tokens: UiTokens, idle_rules: IdleRules, snapshots: Snapshots
+        self, worker: WorkerSocket, commands: Commands, idle_rules: IdleRules, snapshots: Snapshots
     ) -> Services:
         settings, store, ca = self.settings, self.store, self.ca
         access = Access(store, clock.now, clock.new_uid)
@@ -284,11 +289,12 @@ class _Parts:
             access=access,
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),
             ssh_certificates=SshCertificates(clock.now, ca),
+            ssh_tickets=worker.tickets,
             shares=self.shares,
             share_guard=ShareGuard(store, clock.now, self.feed),
-            ui_tokens=ui_tokens,
+            ui_tokens=worker.ui_tokens,
             audit=self.audit,
-            tunnels=tunnels,
+            tunnels=worker.tunnels,
             commands=commands,
             info=self._info,
         )

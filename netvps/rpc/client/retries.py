@@ -49,7 +49,7 @@ NEVER: Final = {
     "SessionService": ("ExecSession",),
     "SnapshotService": ("ExportSnapshot", "ImportSnapshot", "BrowseSnapshots"),
     "ImageService": ("DeleteImage", "PullImage", "BuildImage", "BootstrapImage", "PublishImage"),
-    "SshKeyService": ("IssueSshCertificate",),
+    "SshKeyService": ("IssueSshCertificate", "IssueSshTicket"),
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),
     "RunnerLinkService": ("Connect", "CreateBootToken", "GetRegistryLogin", "SendLogs", "CarryFiles"),

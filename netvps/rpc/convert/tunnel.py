@@ -22,6 +22,7 @@ from netvps.domain.tunnel import (
     Frame,
     FromAgent,
     Reset,
+    ResumableTarget,
     SelfService,
     SelfServiceAnswer,
     SelfServiceKind,
@@ -53,6 +54,7 @@ def hello_from_proto(message: pb.ControlRequest) -> AgentHello:
         word(hello.version, "hello.version"),
         word(hello.host_key, "hello.host_key", _HOST_KEY_MAX),
         hello.direct,
+        hello.resumable,
     )
 
 
@@ -176,3 +178,5 @@ def _target_to_proto(target: DialTarget) -> pb.DialTarget:
             return pb.DialTarget(tcp=address)
         case UnixTarget(path):
             return pb.DialTarget(unix=path)
+        case ResumableTarget(user, attachment):
+            return pb.DialTarget(resumable=pb.ResumableSsh(user=user, attachment=attachment))

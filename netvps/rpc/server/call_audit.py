@@ -36,6 +36,7 @@ _ACCESS: Final = frozenset(
         "SnapshotService/DiffSession",
         "SnapshotService/ExportSnapshot",
         "SshKeyService/IssueSshCertificate",
+        "SshKeyService/IssueSshTicket",
     }
 )
 """Methods that change nothing in the store, but reach into a session, give access, or change the images of runners."""

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from netvps.services.access.audit import AuditLog
     from netvps.services.access.ssh_certificates import SshCertificates
     from netvps.services.access.ssh_keys import SshKeys
+    from netvps.services.access.ssh_tickets import SshTickets
     from netvps.services.access.terminal_ui import UiTokens
     from netvps.services.copies.copies import Copies
     from netvps.services.images.default_image import DefaultImages
@@ -133,6 +134,7 @@ class Services:
     access: Access
     ssh_keys: SshKeys
     ssh_certificates: SshCertificates
+    ssh_tickets: SshTickets
     shares: Shares
     share_guard: ShareGuard
     ui_tokens: UiTokens
@@ -318,7 +320,8 @@ class ApiServer:
             ),
             f"{_PACKAGE}.UserService": partial(user.add_UserServiceServicer_to_server, UserServicer(given.access)),
             f"{_PACKAGE}.SshKeyService": partial(
-                ssh_key.add_SshKeyServiceServicer_to_server, SshKeyServicer(given.ssh_keys, given.ssh_certificates)
+                ssh_key.add_SshKeyServiceServicer_to_server,
+                SshKeyServicer(given.ssh_keys, given.ssh_certificates, given.ssh_tickets),
             ),
             f"{_PACKAGE}.ShareService": partial(share.add_ShareServiceServicer_to_server, ShareServicer(given.shares)),
             f"{_PACKAGE}.AuditService": partial(audit.add_AuditServiceServicer_to_server, AuditServicer(given.audit)),

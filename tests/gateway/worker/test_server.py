@@ -188,9 +188,8 @@ async def test_who_reads_nothing_is_cut_off(apart: World, monkeypatch: pytest.Mo
 
 async def test_a_folder_that_others_may_enter_is_refused(apart: World, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
-    socket = WorkerSocket(
-        tmp_path / "open" / "s", apart.authorizer, apart.tunnels, None, wire.Welcome("", "", "", 1, 1, "")
-    )
+    welcome, path = wire.Welcome("", "", "", 1, 1, ""), tmp_path / "open" / "s"
+    socket = WorkerSocket(path, apart.authorizer, apart.tunnels, None, welcome, tickets=apart.tickets)
     with pytest.raises(ConfigError, match="mode 0700"):
         await socket.__aenter__()
 

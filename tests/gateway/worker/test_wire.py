@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from netvps.errors import InternalError, NetvpsError, NotFound, Unavailable
 from netvps.gateway.worker import wire
+from netvps.gateway.worker.failures import error_of, failure
 from netvps.gateway.worker.wire import LIMIT, Decoder, Message, WireError, decode, encode
 
 VALUES: dict[object, st.SearchStrategy[object]] = {
@@ -92,9 +93,9 @@ def test_deep_nesting_is_an_error() -> None:
 
 @pytest.mark.parametrize("error", [NotFound("no such session", reason="X"), Unavailable("later")])
 def test_errors_keep_their_class(error: NetvpsError) -> None:
-    found = wire.error_of(wire.failure(7, error))
+    found = error_of(failure(7, error))
     assert (type(found), found.message, found.reason) == (type(error), error.message, error.reason)
 
 
 def test_an_error_of_an_unknown_class_is_a_bug() -> None:
-    assert type(wire.error_of(wire.Failed(1, "KeyError", "x", "y"))) is InternalError
+    assert type(error_of(wire.Failed(1, "KeyError", "x", "y"))) is InternalError

@@ -203,6 +203,10 @@ async def test_api_keys_and_certificates(site: Site) -> None:
         await site.do(lambda client: client.issue_ssh_certificate(ed25519(1), 9 * 3600), endpoint)
     with pytest.raises(InvalidInput, match="public_key"):
         await site.do(lambda client: client.issue_ssh_certificate("nonsense"), endpoint)
+    with pytest.raises(NotFound, match="session 'dev1' is not open to you"):
+        await site.do(lambda client: client.issue_ssh_ticket("dev1", bytes(49)), endpoint)
+    with pytest.raises(InvalidInput, match="attachment"):
+        await site.do(lambda client: client.issue_ssh_ticket("dev1", b""), endpoint)
     (key,) = await site.do(lambda client: list(client.list_api_keys()), endpoint)
     assert key.last_use_time is not None
 

@@ -87,5 +87,6 @@ class Calls:
 
     list_ssh_keys = ListMethod(people.list_ssh_keys)
     create_ssh_key = UnaryMethod(people.create_ssh_key)
+    issue_ssh_ticket = UnaryMethod(people.issue_ssh_ticket)
     issue_ssh_certificate = UnaryMethod(people.issue_ssh_certificate)
     delete_ssh_key = UnaryMethod(people.delete_ssh_key)

@@ -129,6 +129,17 @@ def issue_ssh_certificate(public_key: str, ttl: float | None = None) -> Unary[st
     )
 
 
+def issue_ssh_ticket(host: str, attachment: bytes) -> Unary[str]:
+    """A ticket for one connection to a session's SSH server (netvps/domain/proxy.py), good for half a minute."""
+    request = ssh_key_pb2.IssueSshTicketRequest(host=host, attachment=attachment)
+    return Unary(
+        "SshKeyService/IssueSshTicket",
+        request,
+        ssh_key_pb2.IssueSshTicketResponse,
+        lambda answer: str(answer.ticket),
+    )
+
+
 def delete_ssh_key(uid_or_fingerprint: str, user: str = "") -> Unary[SshKey]:
     """Revokes a key."""
     from netvps.rpc.convert.ssh_keys import ssh_key_from_proto

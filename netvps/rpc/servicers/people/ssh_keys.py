@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from netvps.rpc.server.context import Context
     from netvps.services.access.ssh_certificates import SshCertificates
     from netvps.services.access.ssh_keys import SshKeys
+    from netvps.services.access.ssh_tickets import SshTickets
 
 
 class SshKeyServicer(SshKeyServiceServicer):
     """Raises the errors of the service."""
 
-    def __init__(self, keys: SshKeys, certificates: SshCertificates) -> None:
+    def __init__(self, keys: SshKeys, certificates: SshCertificates, tickets: SshTickets) -> None:
         self._keys = keys
         self._certificates = certificates
+        self._tickets = tickets
 
     async def ListSshKeys(self, request: pb.ListSshKeysRequest, context: Context) -> pb.ListSshKeysResponse:
         page = await self._keys.list(
@@ -55,3 +57,8 @@ class SshKeyServicer(SshKeyServiceServicer):
         life = timedelta(seconds=duration_from_proto(request.ttl)) if request.HasField("ttl") else None
         certificate, expires = self._certificates.issue(identity.caller(), request.public_key, life)
         return pb.IssueSshCertificateResponse(certificate=certificate, expire_time=time_to_proto(expires))
+
+    async def IssueSshTicket(self, request: pb.IssueSshTicketRequest, context: Context) -> pb.IssueSshTicketResponse:
+        return pb.IssueSshTicketResponse(
+            ticket=await self._tickets.issue(identity.caller(), request.host, request.attachment)
+        )
