@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "ssh": Entry("netvps.cli.access.ssh:ssh", "log in to a session, or run a command there", _SESSIONS),
     "cp": Entry("netvps.cli.session.cp:cp", "copy files to and from sessions", _SESSIONS),
     "forward": Entry("netvps.cli.session.forward:forward", "make ports of a session reachable here", _SESSIONS),
+    "ssh-proxy": Entry("netvps.cli.proxy.ssh_proxy:ssh_proxy", "be the ProxyCommand of an ssh to a session", _SESSIONS),
     "exec": Entry("netvps.cli.session.execute:execute", "run a command in a session without ssh", _SESSIONS),
     "logs": Entry("netvps.cli.session.logs:logs", "print what a session's container wrote", _SESSIONS),
     "top": Entry("netvps.cli.server.top:top", "show what running sessions use, as it changes", _SESSIONS),

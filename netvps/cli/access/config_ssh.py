@@ -35,8 +35,13 @@ option = click.option(
 @click.command("config-ssh")
 @click.option("--remove", is_flag=True, help="Remove all of it, and let no other command set it up.")
 @click.option("--unless-removed", is_flag=True, help="Do nothing if it was removed.")
+@click.option(
+    "--proxy/--no-proxy",
+    default=None,
+    help="Reach NAME.OWNER.nv.internal by `netvps ssh-proxy`: faster, and ssh goes on when the server restarts.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-def config_ssh(remove: bool, unless_removed: bool, quiet: bool) -> None:
+def config_ssh(remove: bool, unless_removed: bool, proxy: bool | None, quiet: bool) -> None:
     """Set up plain ssh to your sessions: `ssh NAME.netvps`, and `ssh NAME@HOST -p PORT` without options.
 
     `ssh NAME.OWNER.nv.internal` is encrypted to the session itself: the gateway leads there and cannot read it.
@@ -57,13 +62,17 @@ def config_ssh(remove: bool, unless_removed: bool, quiet: bool) -> None:
         return
     where = connect.context()
     with connect.dial(where) as client:
-        put = configure(client, where, files)
+        put = configure(client, where, files, proxy=proxy)
     if not quiet:
         note(f"{files.own} includes {files.files.config}: {_works(put)}")
 
 
-def configure(client: Client, where: Context, files: SshFiles, session: str = "") -> Gateway:
+def configure(
+    client: Client, where: Context, files: SshFiles, session: str = "", *, proxy: bool | None = None
+) -> Gateway:
     """Writes the files for the server of a context; with `session` only that one is added where the rest is known.
+
+    `proxy`: whether sessions are reached by `netvps ssh-proxy`; None: as before.
 
     Raises NetvpsError: what the server does, and for files that cannot be written.
     """
@@ -84,6 +93,7 @@ def configure(client: Client, where: Context, files: SshFiles, session: str = ""
         identity=_identity(client, where, files, before.identity if before and session else ""),
         sessions=tuple(dict.fromkeys(sessions))[-MOST_SESSIONS:],
         host_ca=" ".join(info.ssh_host_ca.split()[:2]),
+        proxy=(before is not None and before.proxy) if proxy is None else proxy,
     )
     files.put(put)
     return put

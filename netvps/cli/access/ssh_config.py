@@ -42,6 +42,8 @@ class Gateway:
     sessions: tuple[str, ...] = ()
     host_ca: str = ""
     """Public key of the CA that certifies the sessions' own host keys, OpenSSH form; '' where it was not asked for."""
+    proxy: bool = False
+    """Whether sessions are reached by their own names through `netvps ssh-proxy`, not by ProxyJump."""
 
     @property
     def alias(self) -> str:
@@ -83,8 +85,8 @@ def without_include(text: bytes, line: bytes) -> bytes:
     return b"".join(found for found in text.splitlines(keepends=True) if found.strip() != line.strip())
 
 
-def config_text(gateways: Sequence[Gateway], files: Files, refresh: str) -> str:
-    """The included file; `refresh` is the program that brings the list of sessions up to date, '' for none.
+def config_text(gateways: Sequence[Gateway], files: Files, program: str) -> str:
+    """The included file; `program` is netvps, which brings the list of sessions up to date, '' for none.
 
     The first gateway leads to sessions by their own names, on connections that it cannot read.
 
@@ -92,9 +94,9 @@ def config_text(gateways: Sequence[Gateway], files: Files, refresh: str) -> str:
     pattern for a port, so a shell compares it, which costs two milliseconds at those addresses only.
     """
     parts = [_HEADER]
-    if refresh and _PLAIN.fullmatch(refresh):
+    if program and _PLAIN.fullmatch(program):
         known = "".join(f",!{name}" for name in dict.fromkeys(name for each in gateways for name in _hosts(each)))
-        parts.append(f'Match originalhost *.{DOMAIN}{known} exec "{refresh} config-ssh --quiet"\n')
+        parts.append(f'Match originalhost *.{DOMAIN}{known} exec "{program} config-ssh --quiet"\n')
     parts.append(f"Host *.{DOMAIN}\n  Include {quoted(files.sessions)}\n")
     for gateway in gateways:
         match = f'Match originalhost {",".join(gateway.names)} exec "test %p = {gateway.port}"\n'
@@ -102,7 +104,7 @@ def config_text(gateways: Sequence[Gateway], files: Files, refresh: str) -> str:
         address = f"  HostName {gateway.host}\n  Port {gateway.port}\n  User {NO_SESSION}\n"
         parts.append(f"Host {gateway.alias}\n{address}{_settings(gateway, files)}")
     if gateways and gateways[0].host_ca:
-        parts.append(f"Host *.{ZONE}\n  User root\n  ProxyJump {gateways[0].alias}\n{_trust(gateways[0], files)}")
+        parts.append(f"Host *.{ZONE}\n  User root\n  {_way(gateways[0], program)}\n{_trust(gateways[0], files)}")
     return "\n".join(parts)
 
 
@@ -136,6 +138,12 @@ def quoted(path: Path) -> str:
     if _UNSAFE.search(str(path)):
         raise ConfigError(f"{path} has characters that OpenSSH's configuration cannot hold: set HOME to another folder")
     return f'"{path}"'
+
+
+def _way(gateway: Gateway, program: str) -> str:
+    if gateway.proxy and program and _PLAIN.fullmatch(program):
+        return f"ProxyCommand {program} --context {gateway.context} ssh-proxy %h"
+    return f"ProxyJump {gateway.alias}"
 
 
 def _hosts(gateway: Gateway) -> list[str]:

@@ -171,3 +171,13 @@ def test_a_home_with_a_space_can_be_held(tmp_path: Path) -> None:
     home = tmp_path / "an n"
     home.mkdir()
     assert Person(home, [HERE]).means("dev1.netvps")["user"] == ["dev1"]
+
+
+def test_sessions_by_their_own_names_are_reached_by_a_jump_or_by_the_proxy() -> None:
+    certified, files = replace(HERE, host_ca=KEY), Files.of(Path("/home/ann/.ssh"))
+    assert "ProxyJump netvps-local\n" in config_text([certified], files, "/opt/bin/netvps")
+    proxied = replace(certified, proxy=True)
+    command = "ProxyCommand /opt/bin/netvps --context local ssh-proxy %h\n"
+    assert command in config_text([proxied], files, "/opt/bin/netvps")
+    for program in ("", "/a path/netvps", "/p%d/netvps"):  # none, or one that ssh would not read as one word
+        assert "ProxyJump netvps-local\n" in config_text([proxied], files, program)
