@@ -88,7 +88,7 @@ func must[T any](t *testing.T) func(T, error) T {
 
 func TestAgentBootsSaysHelloAndKeepsItsConfig(t *testing.T) {
 	a := start(t)
-	want := &api.AgentHello{SessionUid: gatewaytest.SessionUID, Epoch: 1, Version: "test", HostKey: "ssh-ed25519 AAAA", Direct: true}
+	want := &api.AgentHello{SessionUid: gatewaytest.SessionUID, Epoch: 1, Version: "test", HostKey: "ssh-ed25519 AAAA", Direct: true, Resumable: true}
 	if hello := a.NextHello(); !proto.Equal(hello, want) {
 		t.Fatalf("hello: %v", hello)
 	}
