@@ -211,16 +211,9 @@ class _Parts:
             str(settings.paths.api_socket) if terminal_ui else "",
             tuple(settings.ssh_balancers.split(",")) if settings.ssh_balancers else (),
         )
-        control = settings.paths.gateway_socket
-        socket = WorkerSocket(
-            control,
-            logins,
-            tunnels,
-            self.location.locate,
-            welcome,
-            tickets=SshTickets(logins, clock.now),
-            audit=self.audit.note,
-        )
+        control, tickets = settings.paths.gateway_socket, SshTickets(logins, clock.now)
+        locate, note = self.location.locate, self.audit.note
+        socket = WorkerSocket(control, logins, tunnels, locate, welcome, tickets=tickets, audit=note)
         worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
