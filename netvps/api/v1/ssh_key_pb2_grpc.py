@@ -97,8 +97,8 @@ class SshKeyServiceServicer:
 
     def IssueSshTicket(self, request, context):
         """IssueSshTicket issues a ticket for one connection to a session's SSH server through the gateway, without a login
-        there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 120
-        in a minute).
+        there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (60 that are
+        not used yet).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

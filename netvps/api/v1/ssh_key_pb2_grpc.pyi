@@ -45,8 +45,8 @@ class SshKeyServiceStub:
     """
     IssueSshTicket: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshTicketRequest, _ssh_key_pb2.IssueSshTicketResponse]
     """IssueSshTicket issues a ticket for one connection to a session's SSH server through the gateway, without a login
-    there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 120
-    in a minute).
+    there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (60 that are
+    not used yet).
     """
 
 @_typing.type_check_only
@@ -66,8 +66,8 @@ class SshKeyServiceAsyncStub(SshKeyServiceStub):
     """
     IssueSshTicket: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshTicketRequest, _ssh_key_pb2.IssueSshTicketResponse]  # type: ignore[assignment]
     """IssueSshTicket issues a ticket for one connection to a session's SSH server through the gateway, without a login
-    there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 120
-    in a minute).
+    there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (60 that are
+    not used yet).
     """
 
 class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -114,8 +114,8 @@ class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ssh_key_pb2.IssueSshTicketResponse, _abc.Awaitable[_ssh_key_pb2.IssueSshTicketResponse]]:
         """IssueSshTicket issues a ticket for one connection to a session's SSH server through the gateway, without a login
-        there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 120
-        in a minute).
+        there (netvps ssh-proxy). Errors: NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED (60 that are
+        not used yet).
         """
 
 def add_SshKeyServiceServicer_to_server(servicer: SshKeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

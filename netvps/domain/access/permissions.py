@@ -107,6 +107,7 @@ PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
     "SshKeyService/CreateSshKey": _USER,
     "SshKeyService/DeleteSshKey": _USER,
     "SshKeyService/IssueSshCertificate": _USER,
+    "SshKeyService/IssueSshTicket": _USER,
     "SshKeyService/ListSshKeys": _VIEWER,
     "UserService/CreateApiKey": _ADMIN,
     "UserService/CreateUser": _ADMIN,

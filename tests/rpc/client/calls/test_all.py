@@ -45,6 +45,7 @@ EXAMPLES: dict[str, Any] = {
     "labels": {"rack": "3"},
     "drafts": (NewSession("dev1", SessionSpec()),),
     "states": (SessionState.RUNNING,),
+    "attachment": bytes(16),
 }
 
 
