@@ -63,7 +63,7 @@ def test_ls_loads_what_it_needs_and_nothing_heavy(tmp_path: Path) -> None:
 def test_ssh_proxy_loads_what_it_needs_and_nothing_heavy(tmp_path: Path) -> None:
     loaded = _loaded(["ssh-proxy", "dev1"], {"NETVPS_SOCKET": str(tmp_path / "none.sock")})
     assert "netvps.cli.proxy.carrier" in loaded
-    others = {"netvps.cli.access.ssh", "netvps.domain.session.lifecycle", "asyncio"}
+    others = {"netvps.cli.access.ssh", "netvps.domain.session.lifecycle"}
     assert not loaded & (HEAVY | others)
 
 

@@ -172,13 +172,13 @@ def test_it_tries_again_until_the_server_is_back(monkeypatch: pytest.MonkeyPatch
         elif number != 3:
             sock.sendall(OPEN + counts(0) + (frame(b"C") if number == 4 else b""))
             sock.recv(4096)
+            assert restarting.wait(10)
 
-    client = Client()
-    with Gateway(serve) as gateway:
-        gateway.errors = []
-        with client.running(gateway) as ended:
-            client_waits(gateway, 1)
-            gateway.errors += [Unavailable("the server is restarting")] * 3
+    client, restarting = Client(), threading.Event()
+    with Gateway(serve) as gateway, client.running(gateway) as ended:
+        client_waits(gateway, 1)
+        gateway.errors += [Unavailable("the server is restarting")] * 3
+        restarting.set()
     assert ended == [""]
     assert len(gateway.attachments) == 7  # three errors, LATER, a connection that is closed, and two that open
 
