@@ -150,7 +150,7 @@ class Runner:
     """KEY=VALUE: both of the following, by key (domain.runner.labels)."""
     reported_labels: tuple[str, ...] = ()
     """Those that its operator sets on its machine."""
-    assigned_labels: Mapping[str, str] = field(default_factory=dict)
+    assigned_labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Those that admins set over the API; they come before those of its operator."""
 
     @property
