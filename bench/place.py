@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NETVPS: Final = str(Path(sys.executable).parent / "netvps")
-_PORTS: Final = ("api", "link", "ssh", "http")
+_PORTS: Final = ("api", "link", "ssh", "http", "apps")
 # Without byte code each command would recompile netvps, which an installed one never does.
 _NOT_INHERITED: Final = ("NETVPS_", "XDG_", "PYTHONDONTWRITEBYTECODE")
 _LIMIT: Final = 300.0  # seconds that any one command may take

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal, get_args
 
-Step = Literal["store", "runner_step", "gateway_login", "gateway_dial"]
+Step = Literal["store", "runner_step", "gateway_login", "gateway_dial", "http_request"]
 STEPS: Final[dict[str, Step]] = {step: step for step in get_args(Step)}
 """SessionActions by name."""
 Observer = Callable[[Step, str, float], None]

@@ -31,6 +31,7 @@ _DURATIONS: Final[dict[Step, tuple[str, str, str]]] = {
     "runner_step": ("netvps_runner_step_seconds", "Actions of the runner for a session", "step"),
     "gateway_login": ("netvps_gateway_login_seconds", "From an SSH connection to its shell", "outcome"),
     "gateway_dial": ("netvps_gateway_dial_seconds", "Time to connect to a session", "way"),
+    "http_request": ("netvps_http_request_seconds", "HTTP connections to sessions, from begin to end", "status"),
 }
 _COUNTS: Final[dict[Count, tuple[str, str, str]]] = {
     "sessions": ("netvps_sessions", "Sessions", "state"),

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 INITIAL_CREDIT = 1 << 20
 """Bytes that each side may send before it receives the first credit."""
+NOTHING_LISTENS = "NOTHING_LISTENS"
+"""The reason of the error of a dial to a port on which nothing listens."""
 SSH_PORT = 22
 """Port of the agent's SSH server on the session's address."""
 MAX_DATA = 256 * 1024
@@ -68,7 +70,16 @@ class ResumableTarget:
     """Of the client (netvps/domain/resumable.py)."""
 
 
-DialTarget = SshTarget | TcpTarget | UnixTarget | ResumableTarget
+@dataclass(frozen=True, slots=True)
+class PortTarget:
+    """A TCP port of the session itself, on loopback, for HTTP."""
+
+    port: int
+    counted: bool = True
+    """Whether it keeps the session awake."""
+
+
+DialTarget = SshTarget | TcpTarget | UnixTarget | ResumableTarget | PortTarget
 
 
 @dataclass(frozen=True, slots=True)

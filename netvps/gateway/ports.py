@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netvps.domain.tunnel import Activity, AgentConfig, DialTarget, SelfService
     from netvps.services.access.logins import Grant, SessionRef
     from netvps.services.access.ssh_tickets import Admitted
+    from netvps.services.http.visits import AdmittedRequest
     from netvps.services.network.gateway_location import Route
 
 
@@ -94,6 +95,9 @@ class AgentReports(Protocol):
 
     def report(self, session_uid: str, activity: Activity) -> None:
         """Called with each report."""
+
+    def served(self, session_uid: str, streams: int) -> None:
+        """Called with each change of the number of open HTTP connections into a session that keep it awake."""
 
     def disconnected(self, session_uid: str) -> None:
         """Called when it is not connected any more."""
@@ -193,3 +197,33 @@ class Registry(Protocol):
     @property
     def audit(self) -> Callable[[AuditEvent], None]:
         """Takes events for the audit log."""
+
+
+class PortDialer(Protocol):
+    """Opens connections to ports of sessions."""
+
+    async def open_port(self, session_uid: str, port: int, origin: str, *, counted: bool) -> Stream:
+        """Opens one, not started yet; `origin` names the client in the agent's log.
+
+        Raises Unavailable, with the reason NOTHING_LISTENS if nothing listens on that port, and Exhausted. Only one
+        that is `counted` keeps the session awake.
+        """
+
+
+class Visitors(Waker, Protocol):
+    """Decides about HTTP requests, and logs browsers in: services.http.visits.Visits, or a client of it."""
+
+    async def visit(self, host: str, cookie: str, api_key: str) -> AdmittedRequest:
+        """Admits a request at a host. Raises Unauthenticated, NotFound, NotPermitted."""
+
+    async def log_in(self, api_key: str) -> str:
+        """The cookie of the host of logins for an API key. Raises Unauthenticated."""
+
+    async def user_of(self, cookie: str) -> str:
+        """The user of a cookie of the host of logins. Raises Unauthenticated."""
+
+    async def code(self, cookie: str, host: str) -> str:
+        """A code for one login at a host. Raises Unauthenticated."""
+
+    async def enter(self, host: str, code: str) -> str:
+        """The cookie of a host for a code. Raises Unauthenticated."""

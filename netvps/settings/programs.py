@@ -22,11 +22,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
+from netvps.domain.http.site import LOCAL, Site
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
 from netvps.settings.image_values import images_for_runners, repository_name, runner_labels
 from netvps.settings.secret_files import read_secret
 from netvps.settings.values import (
     Repeatable,
+    addresses,
     host_and_port,
     host_names,
     idle_time,
@@ -34,6 +36,7 @@ from netvps.settings.values import (
     joined,
     networks,
     own_name,
+    url_of_domain,
 )
 
 if TYPE_CHECKING:
@@ -151,6 +154,18 @@ class ServerSettings(Settings):
     )
     terminal_ui: bool = Field(default=True, description="the terminal UI for `ssh HOST` without a session's name")
     http_port: Port = Field(default=7480, description="health and metrics over HTTP")
+    apps_listen: Annotated[str, AfterValidator(ip_address)] = Field(
+        default="127.0.0.1", description="IP address to listen on for URLs of sessions"
+    )
+    apps_port: Port = Field(default=7481, description="URLs of sessions, over HTTP")
+    apps_url: Annotated[str, AfterValidator(url_of_domain)] = Field(
+        default="",
+        description="URL below whose domain sessions have hosts, as browsers see it: https://apps.example; by default"
+        " http://localhost with the port",
+    )
+    apps_proxies: Annotated[str, BeforeValidator(joined), AfterValidator(addresses), Repeatable()] = Field(
+        default="", description="proxies that add X-Forwarded headers to requests for URLs: IP addresses, with commas"
+    )
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that specify none")
     placement: Literal["spread", "pack"] = Field(
         default="spread", description="give sessions that do not say it to the runner with the most room, or the least"
@@ -203,6 +218,20 @@ class ServerSettings(Settings):
         if pool.overlaps(ipaddress.IPv4Network(NETWORK_SUBNET)):
             raise ValueError(f"overlay_pool {pool} overlaps {NETWORK_SUBNET}, which sessions without the overlay use")
         return self
+
+    @model_validator(mode="after")
+    def _apps_are_safe(self) -> Self:
+        loopback = ipaddress.ip_address(self.apps_listen).is_loopback
+        if not loopback and not self.apps_url.startswith("https:"):
+            raise ValueError(
+                f"apps_listen {self.apps_listen}: other machines reach it, and logins must not cross a network in the"
+                " open: listen on 127.0.0.1, or put a proxy with TLS in front and set apps_url to its https URL"
+            )
+        return self
+
+    def site(self, account: str) -> Site:
+        """Where URLs of sessions begin; `account` is that of the server."""
+        return Site.parse(self.apps_url or f"http://{LOCAL}:{self.apps_port}", account)
 
     @property
     def public_names(self) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ import ipaddress
 import re
 import socket
 
+from netvps.domain.http.site import Site
 from netvps.domain.names import label_from
 from netvps.domain.sleep.policy import MAX_IDLE, MIN_IDLE
+from netvps.errors import InvalidInput
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*")
 _HOST_NAME_MAX = 253
@@ -64,6 +66,19 @@ def networks(value: str) -> str:
         if not network.prefixlen:
             raise ValueError(f"{part} is every address: any client could claim another's")
     return ",".join(dict.fromkeys(parts))
+
+
+def addresses(value: str) -> str:
+    """Validates IP addresses, separated by commas."""
+    return ",".join(dict.fromkeys(ip_address(part.strip()) for part in value.split(",") if part.strip()))
+
+
+def url_of_domain(value: str) -> str:
+    """Validates the URL of a domain; "" stands for this machine's."""
+    try:
+        return value and Site.parse(value, "").url(Site.parse(value, "").domain)
+    except InvalidInput as error:
+        raise ValueError(error.violations[0].description) from None
 
 
 def idle_time(value: float) -> float:

@@ -15,6 +15,7 @@ from netvps.domain.access.sharing import NamedShare, Share, ShareRole
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.filter.kinds import SessionFilter
 from netvps.domain.finding import Finding
+from netvps.domain.http.site import MAIN_PORT, Place, Url
 from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.metrics import MetricSample
@@ -118,6 +119,14 @@ class FakeClient:
     def server_info(self) -> ServerInfo:
         self._ask("server_info")
         return self.info
+
+    def get_url(self, session: str, port: int | None = None) -> Url:
+        self._ask("get_url", session, port)
+        place = Place(SessionName("alice", session), port or MAIN_PORT)
+        return Url(place, f"http://{f'{port}--' if port else ''}{session}.localhost:7481/")
+
+    def create_url_login(self, session: str, port: int | None = None) -> str:
+        return f"{self.get_url(session, port).uri}.netvps/enter?code=secret"
 
     def create_session(
         self, session_id: str, spec: SessionSpec, *, owner: str = "", validate_only: bool = False

@@ -17,7 +17,7 @@ from typing import Final
 from tests.support.environment import INHERITED
 
 NETVPS: Final = (sys.executable, "-c", "from netvps.cli.app import main; main()")
-PORTS: Final = ("api", "link", "ssh", "http")
+PORTS: Final = ("api", "link", "ssh", "http", "apps")
 Answer = subprocess.CompletedProcess[bytes]
 
 

@@ -18,6 +18,7 @@ class FakeReports:
     def __init__(self) -> None:
         self.connections: list[tuple[str, bool]] = []
         self.activity: list[Activity] = []
+        self.streams: list[int] = []
         self.ready = asyncio.Event()
         self.ready.set()
 
@@ -26,6 +27,9 @@ class FakeReports:
 
     def report(self, session_uid: str, activity: Activity) -> None:
         self.activity.append(activity)
+
+    def served(self, session_uid: str, streams: int) -> None:
+        self.streams.append(streams)
 
     def disconnected(self, session_uid: str) -> None:
         self.connections.append((session_uid, False))

@@ -18,7 +18,7 @@ from netvps.settings import ServerSettings, load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PORTS = ("api_port", "link_port", "ssh_port", "http_port")
+PORTS = ("api_port", "link_port", "ssh_port", "http_port", "apps_port")
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "urllib3": ("netvps.adapters.docker",),
     "cryptography": ("netvps.adapters.ca",),
     "asyncssh": ("netvps.gateway",),
+    "h11": ("netvps.gateway.http",),
     "aiohttp": ("netvps.gateway", "netvps.adapters.registry"),
     "grpc": ("netvps.rpc", "netvps.api"),
     "grpc_status": ("netvps.rpc",),

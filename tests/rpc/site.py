@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.domain.access.accounts import Caller, Role, User
+from netvps.domain.http.site import Site as AppsSite
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello
 from netvps.domain.server import ServerInfo
@@ -41,6 +42,8 @@ from netvps.services.access.ssh_tickets import SshTickets
 from netvps.services.access.terminal_ui import UiTokens
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
+from netvps.services.http.urls import Urls
+from netvps.services.http.visits import Visits
 from netvps.services.images.default_image import DefaultImages
 from netvps.services.images.images import Images
 from netvps.services.images.registries import Registries
@@ -260,6 +263,8 @@ async def open_site(
         tunnels, commands = EchoTunnels(), EchoCommands()
         copies = Copies(store, now)
         default_images = DefaultImages(store, now, feed, "debian:12")
+        access = Access(store, now, new_uid)
+        visits = Visits(store, now, access, ca.vault, AppsSite.parse("http://localhost:7481", "root"))
         services = Services(
             sessions=Sessions(store, now, new_uid, "debian:12"),
             idle_rules=IdleRules(store, now, SleepDefaults()),
@@ -287,7 +292,8 @@ async def open_site(
             network=Network(store, netmap, overlay_settings, 22),
             metrics=Metrics(store, feed, interval=0.0),
             certificates=Certificates(store, now, ca),
-            access=Access(store, now, new_uid),
+            access=access,
+            urls=Urls(store, now, visits),
             ssh_keys=SshKeys(store, now, new_uid),
             shares=Shares(store, now, feed),
             share_guard=ShareGuard(store, now, feed),

@@ -46,6 +46,7 @@ _PORTS: Final = {
     "api_port": "API",
     "link_port": "runners and agents",
     "http_port": "health over HTTP",
+    "apps_port": "URLs of sessions",
 }
 _RENEWED_BY: Final = 4
 """A certificate is renewed when a third of its life is left; with a quarter left, something is wrong."""
@@ -213,8 +214,11 @@ def lxcfs() -> Finding:
 
 def ports(settings: ServerSettings, *, serving: bool) -> list[Finding]:
     """Whether our ports are served (when netvps runs here), or free for it."""
-    host = _reached(settings.listen)
-    return [_port(host, int(getattr(settings, name)), use, serving=serving) for name, use in _PORTS.items()]
+    host, apps = _reached(settings.listen), _reached(settings.apps_listen)
+    return [
+        _port(apps if name == "apps_port" else host, int(getattr(settings, name)), use, serving=serving)
+        for name, use in _PORTS.items()
+    ]
 
 
 def _reached(listen: str) -> str:

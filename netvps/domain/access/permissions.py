@@ -109,6 +109,8 @@ PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
     "SshKeyService/IssueSshCertificate": _USER,
     "SshKeyService/IssueSshTicket": _USER,
     "SshKeyService/ListSshKeys": _VIEWER,
+    "UrlService/CreateUrlLogin": _USER,
+    "UrlService/GetUrl": _VIEWER,
     "UserService/CreateApiKey": _ADMIN,
     "UserService/CreateUser": _ADMIN,
     "UserService/DeleteApiKey": _USER,

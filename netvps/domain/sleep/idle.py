@@ -85,6 +85,8 @@ class Facts:
     tasks: int = 0
     """Commands that run for the API."""
     http_streams: int = 0
+    http_time: datetime | None = None
+    """When the number of HTTP connections last changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,10 @@ def _signals_of_paused(session: Session, pause_after: float, now: datetime) -> t
 def _signals(facts: Facts, now: datetime) -> tuple[Signal, ...]:
     session, activity = facts.session, facts.activity
     start = Signal(SignalKind.START, SignalState.IDLE, session.desired_time or session.update_time)
-    served = (_running(SignalKind.HTTP, facts.http_streams), _running(SignalKind.TASK, facts.tasks))
+    http = _seen(SignalKind.HTTP, facts.http_time, 0)
+    if facts.http_streams:
+        http = _running(SignalKind.HTTP, facts.http_streams)
+    served = (http, _running(SignalKind.TASK, facts.tasks))
     lease = _lease(session, now)
     if activity is None:
         return (start, Signal(SignalKind.AGENT, SignalState.UNKNOWN), *served, lease)

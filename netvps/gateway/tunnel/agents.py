@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.tunnel import (
+    NOTHING_LISTENS,
     AgentConfig,
     DialFailure,
     DialRequest,
@@ -51,6 +52,8 @@ class Agent:
     def __init__(self, hello: AgentHello) -> None:
         self.hello = hello
         self.streams: set[Answer] = set()
+        self.served: set[Answer] = set()
+        """Those for HTTP that keep the session awake."""
         self._dials: dict[str, asyncio.Future[Answer]] = {}
         self._requests: deque[DialRequest] = deque()
         self._config: AgentConfig | None = None
@@ -167,5 +170,5 @@ class Agent:
         """Reports a failed connection to the waiting dial."""
         future = self._dials.get(failure.dial_id)
         if future is not None and not future.done():
-            reason = f"the session could not connect: {failure.reason}"
-            future.set_exception(Unavailable(reason, reason=DIAL_REFUSED))
+            reason = NOTHING_LISTENS if failure.reason.startswith("connection refused") else DIAL_REFUSED
+            future.set_exception(Unavailable(f"the session could not connect: {failure.reason}", reason=reason))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from netvps.domain.tunnel import Activity, ConfigApplied, DialFailure, Reset, SelfService, SelfServiceAnswer
+from netvps.domain.tunnel import Activity, ConfigApplied, DialFailure, PortTarget, Reset, SelfService, SelfServiceAnswer
 from netvps.errors import NetvpsError, Unavailable, WrongState
 from netvps.gateway.tunnel.agents import Agent, ControlEnded
 from netvps.gateway.tunnel.dial_stream import DialStream
@@ -151,7 +151,7 @@ class Tunnels:
         finally:
             stream.broke("the connection to the session broke")
             reader.cancel()
-            agent.streams.discard(stream)
+            self._ended(agent, stream)
 
     def arrived(self, who: SessionIdentity, dial_id: str, connection: DirectConnection) -> bool:
         """Hands a direct connection to the dial that waits for it; returns False if there is none."""
@@ -159,9 +159,8 @@ class Tunnels:
         if agent is None or agent.hello.epoch != who.epoch or not agent.answer(dial_id, connection):
             log.warning("unexpected connection of an agent", session=who.uid, epoch=who.epoch, dial=dial_id)
             return False
-        streams = agent.streams
-        streams.add(connection)
-        connection.on_end = lambda: streams.discard(connection)
+        agent.streams.add(connection)
+        connection.on_end = lambda: self._ended(agent, connection)
         return True
 
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialStream:
@@ -184,9 +183,14 @@ class Tunnels:
         while True:
             agent = await self._agent(session_uid, until)
             try:
-                return await agent.dial(target, origin, direct=direct)
+                stream = await agent.dial(target, origin, direct=direct)
             except ControlEnded:
                 log.info("agent disconnected while dialling", session=session_uid)
+                continue
+            if isinstance(target, PortTarget) and target.counted:
+                agent.served.add(stream)
+                self._reports.served(session_uid, len(agent.served))
+            return stream
 
     async def _agent(self, session_uid: str, until: float) -> Agent:
         try:
@@ -209,15 +213,22 @@ class Tunnels:
                 self._replace(old, agent)
             self._agents[uid] = agent
             self._reports.connected(uid)
+            self._reports.served(uid, len(agent.served))
             self._arrived.notify_all()
 
     def _replace(self, old: Agent, new: Agent) -> None:
         if old.hello.epoch == new.hello.epoch:
-            new.streams = old.streams  # the same agent reconnected: its open streams continue
+            new.streams, new.served = old.streams, old.served  # the same agent reconnected: its open streams continue
         else:
             for stream in list(old.streams):
                 stream.reset("the session was moved")
         old.end()
+
+    def _ended(self, agent: Agent, stream: Answer) -> None:
+        agent.streams.discard(stream)
+        if stream in agent.served:
+            agent.served.discard(stream)
+            self._reports.served(agent.hello.session_uid, len(agent.served))
 
     async def _configure(self, agent: Agent) -> None:
         hello = agent.hello

@@ -14,11 +14,13 @@ from netvps.domain.session.session import SessionState
 from netvps.domain.sleep.waking import LoginEffect
 from netvps.domain.tunnel import ResumableTarget
 from netvps.errors import Unavailable
+from netvps.gateway.worker import web_messages as web
 from netvps.gateway.worker import wire
 from netvps.gateway.worker.failures import error_of
 from netvps.gateway.worker.socket_stream import SocketStream
 from netvps.services.access.logins import Grant, SessionRef
 from netvps.services.access.ssh_tickets import Admitted
+from netvps.services.http.visits import AdmittedRequest
 from netvps.services.network.gateway_location import Route
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ _MANY: Final = 500
 class ControlPlane(asyncio.Protocol):
     """The connection to the control plane, an async context manager. Raises Unavailable if it does not answer.
 
-    Implements Authorizer and SessionDialer.
+    Implements Authorizer, SessionDialer, PortDialer and Visitors.
     """
 
     def __init__(self, path: Path) -> None:
@@ -152,7 +154,37 @@ class ControlPlane(asyncio.Protocol):
         """Opens a connection to an SFTP server that shows a session's snapshots. Raises what SnapshotFiles raises."""
         return await self._stream(wire.Browse(session, user), "open its snapshots")
 
-    async def _stream(self, first: wire.Dial | wire.Browse, what: str) -> DialledStream:
+    # PortDialer and Visitors
+
+    async def open_port(self, session_uid: str, port: int, origin: str, *, counted: bool) -> DialledStream:
+        """Opens a connection to a port of a session. Raises what Tunnels.open raises."""
+        return await self._stream(web.DialPort(session_uid, port, origin, not counted), "connect to the session")
+
+    async def visit(self, host: str, cookie: str, api_key: str) -> AdmittedRequest:
+        """Whether an HTTP request may pass. Raises what the control plane raises."""
+        found = await self._ask(web.Visit(next(self._ids), host, cookie, api_key), web.Visited)
+        return AdmittedRequest(_ref(found), found.port, found.user)
+
+    async def log_in(self, api_key: str) -> str:
+        """The cookie of the host of logins. Raises what the control plane raises."""
+        return await self._web_login("log_in", api_key)
+
+    async def user_of(self, cookie: str) -> str:
+        """The user of a cookie of the host of logins. Raises what the control plane raises."""
+        return await self._web_login("user_of", cookie)
+
+    async def code(self, cookie: str, host: str) -> str:
+        """A code for one login at a host. Raises what the control plane raises."""
+        return await self._web_login("code", cookie, host)
+
+    async def enter(self, host: str, code: str) -> str:
+        """The cookie of a host for a code. Raises what the control plane raises."""
+        return await self._web_login("enter", code, host)
+
+    async def _web_login(self, step: str, given: str, host: str = "") -> str:
+        return (await self._ask(web.WebLogin(next(self._ids), step, given, host), web.WebLogged)).result
+
+    async def _stream(self, first: wire.Dial | web.DialPort | wire.Browse, what: str) -> DialledStream:
         stream = DialledStream(first)
         connecting = asyncio.get_running_loop().create_unix_connection(lambda: stream, str(self._path))
         try:
@@ -191,6 +223,15 @@ class ControlPlane(asyncio.Protocol):
         while True:
             if (now := counts()) != before:
                 self._send(wire.Counts(*now))
+                before = now
+            await asyncio.sleep(REPORT_EVERY)
+
+    async def report_http(self, count: Callable[[], int]) -> None:
+        """Reports the number of open HTTP connections when it changes, until cancelled."""
+        before = 0
+        while True:
+            if (now := count()) != before:
+                self._send(web.HttpCount(now))
                 before = now
             await asyncio.sleep(REPORT_EVERY)
 
@@ -267,7 +308,7 @@ class DialledStream(SocketStream):
 
     way: Final = "tunnel"
 
-    def __init__(self, dial: wire.Dial | wire.Browse) -> None:
+    def __init__(self, dial: wire.Dial | web.DialPort | wire.Browse) -> None:
         super().__init__()
         self._dial = dial
         self._decoder = wire.Decoder()
@@ -305,6 +346,6 @@ def _grant(found: wire.Granted) -> Grant:
     return Grant(_ref(found), found.unix_user, found.user)
 
 
-def _ref(found: wire.Granted | wire.Looked) -> SessionRef:
+def _ref(found: wire.Granted | wire.Looked | web.Visited) -> SessionRef:
     effect = LoginEffect(found.effect)
     return SessionRef(found.uid, found.name, found.owner, SessionState(found.state), effect, found.message)

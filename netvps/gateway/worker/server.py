@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import stat
 import struct
 from typing import TYPE_CHECKING, Final, Self, cast
 
@@ -19,12 +18,14 @@ from netvps.domain.names import SshLogin
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.session import SessionState
 from netvps.domain.sleep.waking import LoginKind
-from netvps.domain.tunnel import ResumableTarget, SshTarget
+from netvps.domain.tunnel import PortTarget, ResumableTarget, SshTarget
 from netvps.errors import ConfigError, InternalError, NetvpsError, Unavailable
 from netvps.gateway.tunnel.front import DirectConnection
+from netvps.gateway.worker import web_messages as web
 from netvps.gateway.worker import wire
 from netvps.gateway.worker.failures import failure
 from netvps.gateway.worker.joint import join
+from netvps.gateway.worker.private_folder import make_private
 from netvps.services.access.logins import Grant, SessionRef
 from netvps.services.access.terminal_ui import UiTokens
 from netvps.tasks import Tasks
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from netvps.domain.tunnel import DialTarget
     from netvps.gateway.ports import Authorizer, Browse, Locate
     from netvps.gateway.tunnel.tunnels import Tunnels
     from netvps.gateway.worker.wire import Message, Welcome
     from netvps.services.access.ssh_tickets import Admitted, SshTickets
+    from netvps.services.http.visits import Visits
 
 log = structlog.get_logger()
 
@@ -71,6 +74,8 @@ class WorkerSocket:
         self._authorizer, self._locate = authorizer, locate
         self.ui_tokens = ui_tokens or UiTokens()
         self.tickets = tickets
+        self.visits: Visits | None = None
+        """Decides about HTTP requests; None: there are none."""
         self.browse: Browse | None = None
         """Shows snapshots; None: not yet, or never."""
         self.tunnels, self.welcome = tunnels, welcome
@@ -89,10 +94,15 @@ class WorkerSocket:
         """Number of unauthenticated SSH connections."""
         return sum(each.counts.unauthenticated for each in self._connections)
 
+    @property
+    def http_connections(self) -> int:
+        """Number of open HTTP connections."""
+        return sum(each.http.connections for each in self._connections)
+
     async def __aenter__(self) -> Self:
         """Listens. Raises ConfigError if the socket cannot be made."""
         try:
-            await asyncio.to_thread(_make_private, self._path)
+            await asyncio.to_thread(make_private, self._path)
             loop = asyncio.get_running_loop()
             self._server = await loop.create_unix_server(lambda: _Connection(self), self._path)
         except OSError as error:
@@ -157,6 +167,10 @@ class WorkerSocket:
             case wire.Look(number, uid):
                 now = await self._authorizer.look(uid)
                 return wire.Looked(number, now.uid, now.name, now.owner, now.state, now.effect, now.message)
+            case web.Visit() if self.visits:
+                return await web.answer_visit(self.visits, question)
+            case web.WebLogin() if self.visits:
+                return await web.answer_login(self.visits, question)
             case wire.Unwatched(number, uids):
                 return wire.Unwatched(number, tuple(await self.tunnels.unwatched(uids)))
         raise wire.WireError(f"{type(question).__name__} is no request")
@@ -177,7 +191,7 @@ class _Connection(asyncio.Protocol):
     """One connection: a control connection, or one that is joined with a session or with its snapshots."""
 
     def __init__(self, owner: WorkerSocket) -> None:
-        self.counts = wire.Counts(0, 0)
+        self.counts, self.http = wire.Counts(0, 0), web.HttpCount(0)
         self.is_control = False
         self.pid = 0
         """As the process reports it; not verified."""
@@ -255,12 +269,12 @@ class _Connection(asyncio.Protocol):
             case wire.Control(pid) if not self.is_control:
                 self.is_control, self.pid = True, pid
                 self.send(self._owner.welcome)
-            case wire.Dial() if not self.is_control and not self._decoder.rest:
+            case wire.Dial() | web.DialPort() if not self.is_control and not self._decoder.rest:
                 self._dialling = self._owner.tasks.start(self._dial(message), name=f"dial to {message.uid}")
             case wire.Browse() if not self.is_control and not self._decoder.rest:
                 self._dialling = self._owner.tasks.start(self._browse(message), name=f"snapshots of {message.session}")
-            case wire.Counts() if self.is_control:
-                self.counts = message
+            case wire.Counts() | web.HttpCount() if self.is_control:
+                self._count(message)
             case wire.RevokeToken(token) if self.is_control:
                 self._owner.ui_tokens.revoke(token)
                 self._tokens.discard(token)
@@ -273,6 +287,12 @@ class _Connection(asyncio.Protocol):
                 self._ask(message)
             case _:
                 raise wire.WireError(f"{type(message).__name__} is not expected here")
+
+    def _count(self, message: wire.Counts | web.HttpCount) -> None:
+        if isinstance(message, wire.Counts):
+            self.counts = message
+        else:
+            self.http = message
 
     def _ask(self, question: Message) -> None:
         self._questions += 1
@@ -292,10 +312,15 @@ class _Connection(asyncio.Protocol):
                 self._transport.resume_reading()
                 self._handle()
 
-    async def _dial(self, dial: wire.Dial) -> None:
+    async def _dial(self, dial: wire.Dial | web.DialPort) -> None:
         """Opens a connection into the session and joins the two. Cancelled when the client disconnects."""
         try:
-            target = ResumableTarget(dial.user, bytes.fromhex(dial.attachment)) if dial.attachment else SshTarget()
+            if isinstance(dial, web.DialPort):
+                target: DialTarget = PortTarget(dial.port, counted=not dial.probe)
+            elif dial.attachment:
+                target = ResumableTarget(dial.user, bytes.fromhex(dial.attachment))
+            else:
+                target = SshTarget()
             stream = await self._owner.tunnels.open_direct(dial.uid, target, dial.origin)
         except NetvpsError as error:
             self.send(failure(0, error))
@@ -369,13 +394,3 @@ def _granted(number: int, grant: Grant) -> wire.Granted:
     found = grant.session
     of, to = (found.uid, found.name, found.owner, found.state), (grant.unix_user, grant.user)
     return wire.Granted(number, *of, *to, found.effect, found.message)
-
-
-def _make_private(path: Path) -> None:
-    """Makes the folder, accessible to this account only, and removes a stale socket. Raises OSError, ConfigError."""
-    folder = path.parent
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise ConfigError(f"{folder} is not a folder of this account alone (mode 0700): remove it")
-    path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Messages between a gateway process and the control plane on their private socket, as values and as bytes.
 
-A connection starts with Control, Dial or Browse. Control is for requests, which have ids, their answers, and
-notifications in both directions. Dial and Browse get one answer, Opened or Failed; all bytes after Opened belong to the
+A connection starts with Control, Dial, DialPort or Browse. Control is for requests, which have ids, their answers, and
+notifications in both directions. The others get one answer, Opened or Failed; all bytes after Opened belong to the
 session, or are SFTP.
 
 A message is a big-endian length of four bytes, then a JSON object: "type", and the fields of that class. Both ends are
@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
 from netvps.errors import NetvpsError
+from netvps.gateway.worker.web_messages import Visit, WebLogin, WebMessage
 
 LIMIT: Final = 64 * 1024
 """Maximum size of a message in bytes."""
@@ -323,8 +324,11 @@ Message = (
     | Dial
     | Browse
     | Opened
+    | WebMessage
 )
-QUESTIONS: Final = (Authorize, AuthorizeUser, Redeem, Certify, Locate, Wake, Look, Unwatched, MintToken)
+QUESTIONS: Final = (
+    Authorize, AuthorizeUser, Redeem, Certify, Locate, Wake, Look, Unwatched, MintToken, Visit, WebLogin
+)  # fmt: skip
 """Requests of a gateway process."""
 TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}
 _FIELDS: Final = {name: {field.name: str(field.type) for field in fields(kind)} for name, kind in TYPES.items()}
@@ -360,6 +364,8 @@ def _checked(name: str, field: str, kind: str, value: Any) -> Any:
         case "str" if isinstance(value, str):
             return value
         case "int" if type(value) is int:
+            return value
+        case "bool" if type(value) is bool:
             return value
         case "float" if type(value) in {int, float}:
             return float(value)

@@ -34,6 +34,7 @@ from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
 from netvps.process import clock
 from netvps.process.account import local_users, user_name
+from netvps.programs.wiring.apps import start_apps
 from netvps.programs.wiring.gateway_process import GatewayProcess
 from netvps.programs.wiring.health import ControlPlaneHealth, enter_store
 from netvps.programs.wiring.measuring import ControlPlaneCounts, MetricsPage
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from netvps.adapters.ca.authority import Authority
     from netvps.adapters.store.store import SqlStore
     from netvps.gateway.tunnel.front import Front
+    from netvps.services.http.urls import Urls
     from netvps.settings import ServerSettings
 
 _CALLS_GRACE: Final = 5.0
@@ -108,6 +110,7 @@ class ControlPlane:
     store: SqlStore
     api: ApiServer
     ssh: GatewayProcess
+    apps: GatewayProcess
     http: HttpGateway
     tunnels: Tunnels
     front: Front | None
@@ -116,7 +119,7 @@ class ControlPlane:
         """Stops accepting, gives SSH connections their time to end, then ends the rest with a reason."""
         self.http.stop()
         self.tunnels.drain()
-        await self.ssh.stop()
+        await asyncio.gather(self.ssh.stop(), self.apps.stop())
         if self.front is not None:
             self.front.stop_accepting()
         await self.api.stop(_CALLS_GRACE)
@@ -217,15 +220,18 @@ class _Parts:
         worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
+        access = Access(self.store, clock.now, clock.new_uid)
+        apps, urls = await start_apps(stack, settings, worker, access, store=self.store, vault=self.ca.vault)
         commands = Commands(dialer, upstream, logins)
         rules.running_commands = commands.running
-        services = await self._services(worker, commands, rules, snapshots)
+        services = await self._services(worker, commands, rules, snapshots, access=access, urls=urls)
         own = self.ca.server_certificate(self.names)
-        certificate = Certificate(own.certificate, own.key, self.ca.certificate)
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
         front = await start_front(stack, settings.listen, settings.link_port, behind, tunnels)
         link = f"unix:{behind.socket}" if front else _address(settings.listen, settings.link_port)
-        api = await stack.enter_async_context(self._api(services, link, certificate))
+        api = await stack.enter_async_context(
+            self._api(services, link, Certificate(own.certificate, own.key, self.ca.certificate))
+        )
         if front is not None:
             front.serve()
         worker.browse = partial(_browse, services, api)
@@ -241,13 +247,19 @@ class _Parts:
         stack.enter_context(observe_durations(page.metrics.observe_duration))
         health = ControlPlaneHealth(self.store, services.access, ssh)
         http.serve(health.checks(), page, health)
-        return ControlPlane(self.store, api, ssh, http, tunnels, front)
+        return ControlPlane(self.store, api, ssh, apps, http, tunnels, front)
 
     async def _services(
-        self, worker: WorkerSocket, commands: Commands, idle_rules: IdleRules, snapshots: Snapshots
+        self,
+        worker: WorkerSocket,
+        commands: Commands,
+        idle_rules: IdleRules,
+        snapshots: Snapshots,
+        *,
+        access: Access,
+        urls: Urls,
     ) -> Services:
         settings, store, ca = self.settings, self.store, self.ca
-        access = Access(store, clock.now, clock.new_uid)
         await access.ensure_admin(user_name())
         sessions = partial(Sessions, store, clock.now, clock.new_uid, settings.default_image, self.progress.shown)
         return Services(
@@ -285,6 +297,7 @@ class _Parts:
             ssh_tickets=worker.tickets,
             shares=self.shares,
             share_guard=ShareGuard(store, clock.now, self.feed),
+            urls=urls,
             ui_tokens=worker.ui_tokens,
             audit=self.audit,
             tunnels=worker.tunnels,
@@ -300,11 +313,7 @@ class _Parts:
         settings = self.settings
         return ApiServer(
             services,
-            Addresses(
-                settings.paths.api_socket,
-                _address(settings.listen, settings.api_port),
-                link,
-            ),
+            Addresses(settings.paths.api_socket, _address(settings.listen, settings.api_port), link),
             certificate,
             local_users(),
             settings.heartbeat_interval,

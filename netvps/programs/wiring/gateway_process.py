@@ -1,4 +1,4 @@
-"""Runs the SSH gateway as a separate process, so that SSH traffic does not delay the API, heartbeats and tunnels.
+"""Runs a gateway as a separate process, so that its traffic does not delay the API, heartbeats and tunnels.
 
 This process opens the listening socket, and the gateway inherits it: so an address in use is reported at the start, and
 while a gateway that died is restarted, connections wait in the kernel instead of being refused.
@@ -15,6 +15,7 @@ from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
     from pathlib import Path
 
     from netvps.gateway.worker.server import WorkerSocket
@@ -30,13 +31,26 @@ _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "PYTHONPATH", "VIRT
 class GatewayProcess:
     """An async context manager. Its end is abrupt: call `stop` before for a graceful shutdown."""
 
-    def __init__(self, sock: socket.socket, control: Path, worker: WorkerSocket, drain: float) -> None:
-        """`worker` listens at `control`; `drain` is in seconds. Closes the socket at the end."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        control: Path,
+        worker: WorkerSocket,
+        drain: float,
+        *,
+        program: str = "gateway",
+        arguments: Sequence[str] = (),
+    ) -> None:
+        """`worker` listens at `control`; `drain` is in seconds. Closes the socket at the end.
+
+        `program` is a module in netvps.programs, with arguments of its own.
+        """
         self._sock = sock
         self._worker = worker
         environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        arguments = ["--control", str(control), "--listen-fd", str(sock.fileno()), "--drain", str(drain)]
-        self._child = Child("gateway", arguments, environ, drain + _MARGIN, pass_fds=(sock.fileno(),))
+        common = ["--control", str(control), "--listen-fd", str(sock.fileno()), "--drain", str(drain)]
+        self._name = program
+        self._child = Child(program, [*common, *arguments], environ, drain + _MARGIN, pass_fds=(sock.fileno(),))
         self._tasks = Tasks()
 
     @classmethod
@@ -51,7 +65,7 @@ class GatewayProcess:
         except BaseException:
             self._sock.close()
             raise
-        self._tasks.start(self._child.supervise(), name="ssh gateway")
+        self._tasks.start(self._child.supervise(), name=f"supervision of {self._name}")
         return self
 
     async def __aexit__(self, *_: object) -> None:

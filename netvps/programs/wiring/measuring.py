@@ -73,6 +73,7 @@ class ControlPlaneCounts:
                 "agent_control": self.tunnels.controls,
                 "dial_back": self.tunnels.dial_backs,
                 "ssh": self.ssh.connections,
+                "http": self.ssh.http_connections,
                 "watch": self.watch.watchers,
             },
         )

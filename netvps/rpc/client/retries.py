@@ -21,6 +21,7 @@ READS: Final = {
     "UserService": ("GetUser", "ListUsers", "ListApiKeys"),
     "SshKeyService": ("ListSshKeys",),
     "ShareService": ("ListShares",),
+    "UrlService": ("GetUrl",),
 }
 """Read-only methods by service."""
 IDEMPOTENT: Final = {
@@ -50,6 +51,7 @@ NEVER: Final = {
     "SnapshotService": ("ExportSnapshot", "ImportSnapshot", "BrowseSnapshots"),
     "ImageService": ("DeleteImage", "PullImage", "BuildImage", "BootstrapImage", "PublishImage"),
     "SshKeyService": ("IssueSshCertificate", "IssueSshTicket"),
+    "UrlService": ("CreateUrlLogin",),
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),
     "RunnerLinkService": ("Connect", "CreateBootToken", "GetRegistryLogin", "SendLogs", "CarryFiles"),

@@ -21,6 +21,7 @@ from netvps.domain.tunnel import (
     Eof,
     Frame,
     FromAgent,
+    PortTarget,
     Reset,
     ResumableTarget,
     SelfService,
@@ -180,3 +181,5 @@ def _target_to_proto(target: DialTarget) -> pb.DialTarget:
             return pb.DialTarget(unix=path)
         case ResumableTarget(user, attachment):
             return pb.DialTarget(resumable=pb.ResumableSsh(user=user, attachment=attachment))
+        case PortTarget(port):
+            return pb.DialTarget(tcp=f"localhost:{port}")  # by name: an app may listen on ::1 alone

@@ -34,6 +34,7 @@ from netvps.api.v1 import share_pb2_grpc as share
 from netvps.api.v1 import snapshot_pb2_grpc as snapshot
 from netvps.api.v1 import ssh_key_pb2_grpc as ssh_key
 from netvps.api.v1 import tunnel_pb2_grpc as tunnel
+from netvps.api.v1 import url_pb2_grpc as url
 from netvps.api.v1 import user_pb2_grpc as user
 from netvps.rpc.server import authenticators
 from netvps.rpc.server.call_audit import CallAudit
@@ -48,6 +49,7 @@ from netvps.rpc.server.runners.session_logs import StreamedLogs
 from netvps.rpc.servicers.certificates import CertificateServicer
 from netvps.rpc.servicers.copies import CopyServicer, StreamedCopies
 from netvps.rpc.servicers.enrollment import EnrollmentServicer
+from netvps.rpc.servicers.http.urls import UrlServicer
 from netvps.rpc.servicers.images.images import ImageServicer
 from netvps.rpc.servicers.images.registries import RegistryServicer
 from netvps.rpc.servicers.link import LinkServicer
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from netvps.services.access.ssh_tickets import SshTickets
     from netvps.services.access.terminal_ui import UiTokens
     from netvps.services.copies.copies import Copies
+    from netvps.services.http.urls import Urls
     from netvps.services.images.default_image import DefaultImages
     from netvps.services.images.images import Images
     from netvps.services.images.registries import Registries
@@ -137,6 +140,7 @@ class Services:
     ssh_tickets: SshTickets
     shares: Shares
     share_guard: ShareGuard
+    urls: Urls
     ui_tokens: UiTokens
     audit: AuditLog
     tunnels: Tunnels
@@ -324,6 +328,7 @@ class ApiServer:
                 SshKeyServicer(given.ssh_keys, given.ssh_certificates, given.ssh_tickets),
             ),
             f"{_PACKAGE}.ShareService": partial(share.add_ShareServiceServicer_to_server, ShareServicer(given.shares)),
+            f"{_PACKAGE}.UrlService": partial(url.add_UrlServiceServicer_to_server, UrlServicer(given.urls)),
             f"{_PACKAGE}.AuditService": partial(audit.add_AuditServiceServicer_to_server, AuditServicer(given.audit)),
             f"{_PACKAGE}.ServerService": partial(
                 server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)

@@ -62,6 +62,8 @@ class IdleRules:
         self._defaults = defaults
         self._activity: dict[str, tuple[Activity, datetime] | None] = {}
         """The last report of each connected agent, and when it came, by session."""
+        self._served: dict[str, tuple[int, datetime]] = {}
+        """Open HTTP connections, and when their number last changed, by session."""
         self._told: dict[str, SleepNotice] = {}
         self._warned: dict[str, datetime] = {}
         """The stop that open terminals were warned of, by session."""
@@ -83,9 +85,14 @@ class IdleRules:
         """Keeps the last report of an agent."""
         self._activity[session_uid] = activity, self._clock()
 
+    def served(self, session_uid: str, streams: int) -> None:
+        """Keeps the number of open HTTP connections into a session."""
+        if streams or session_uid in self._served:
+            self._served[session_uid] = streams, self._clock()
+
     def disconnected(self, session_uid: str) -> None:
         """Forgets an agent."""
-        for known in (self._activity, self._told, self._warned):
+        for known in (self._activity, self._served, self._told, self._warned):
             known.pop(session_uid, None)
 
     async def plan(self, caller: Caller, name: str) -> SleepPlan:
@@ -100,7 +107,8 @@ class IdleRules:
         now, tasks = self._clock(), self.running_commands(session.uid)
         activity, at = self._activity.get(session.uid) or (None, now)
         known = activity if now - at <= _BELIEVED else None
-        return decide(Facts(session, self._defaults, known, tasks), now)
+        streams, served = self._served.get(session.uid) or (0, None)
+        return decide(Facts(session, self._defaults, known, tasks, streams, served), now)
 
     def changed(self, session_uid: str) -> None:
         """Informs the session's agent within a second or so."""

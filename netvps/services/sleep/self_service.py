@@ -55,6 +55,10 @@ class SelfServices:
         """An agent reported."""
         self._rules.report(session_uid, activity)
 
+    def served(self, session_uid: str, streams: int) -> None:
+        """The number of open HTTP connections changed."""
+        self._rules.served(session_uid, streams)
+
     def disconnected(self, session_uid: str) -> None:
         """An agent disconnected."""
         self._rules.disconnected(session_uid)

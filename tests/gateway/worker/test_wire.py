@@ -17,6 +17,7 @@ from netvps.gateway.worker.wire import LIMIT, Decoder, Message, WireError, decod
 VALUES: dict[object, st.SearchStrategy[object]] = {
     str: st.text(max_size=50),
     int: st.integers(),
+    bool: st.booleans(),
     float: st.floats(allow_nan=False),
     tuple[str, ...]: st.lists(st.text(max_size=20), max_size=5).map(tuple),
 }

@@ -40,7 +40,7 @@ async def test_a_control_plane_tells_of_its_sessions(server_flags: dict[str, str
     assert found["netvps_runners", "ONLINE"] == 0
     assert found["netvps_store_seconds_count", "write"] > 0
     streams = {label for name, label in found if name == "netvps_streams"}
-    assert streams == {"runner_link", "agent_control", "dial_back", "ssh", "watch"}
+    assert streams == {"runner_link", "agent_control", "dial_back", "http", "ssh", "watch"}
     assert found["netvps_queue_length", "store_writers"] == 0
 
 

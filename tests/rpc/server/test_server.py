@@ -243,6 +243,7 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
                 "Share",
                 "Snapshot",
                 "SshKey",
+                "Url",
                 "User",
             )
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, shares, snapshots
+from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, shares, snapshots, urls
 from netvps.rpc.client.calls.call import ListMethod, StreamMethod, UnaryMethod
 
 
@@ -32,6 +32,9 @@ class Calls:
     list_shares = ListMethod(shares.list_shares)
     share_session = UnaryMethod(shares.share_session)
     unshare_session = UnaryMethod(shares.unshare_session)
+
+    get_url = UnaryMethod(urls.get_url)
+    create_url_login = UnaryMethod(urls.create_url_login)
 
     create_snapshot = UnaryMethod(snapshots.create_snapshot)
     get_snapshot = UnaryMethod(snapshots.get_snapshot)

@@ -17,7 +17,7 @@ from netvps.domain.batch import NewSession
 from netvps.domain.session.session import SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
-from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, shares, snapshots
+from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, shares, snapshots, urls
 from netvps.rpc.client.calls.all import Calls
 from netvps.rpc.client.calls.call import Pages, Stream, Unary
 from tests.rpc.client.test_retries import described
@@ -46,6 +46,7 @@ EXAMPLES: dict[str, Any] = {
     "drafts": (NewSession("dev1", SessionSpec()),),
     "states": (SessionState.RUNNING,),
     "attachment": bytes(16),
+    "port": 8080,
 }
 
 
@@ -53,7 +54,7 @@ def functions() -> dict[str, Any]:
     """What makes calls, by name. Messages of streams to the server (exec, import, browse) are no calls."""
     return {
         name: function
-        for module in (images, machines, moves, people, registries, sessions, shares, snapshots)
+        for module in (images, machines, moves, people, registries, sessions, shares, snapshots, urls)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and not name.startswith(("_", "exec_", "import_", "build_", "browse_"))

@@ -1,0 +1,1 @@
+"""Commands about URLs of sessions."""

@@ -1,0 +1,1 @@
+"""URLs of sessions: which host leads to which port; pure."""

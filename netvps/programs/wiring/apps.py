@@ -1,0 +1,36 @@
+"""Starts the process that serves URLs of sessions, and what decides about its requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netvps.gateway.ssh.listener import listen_at
+from netvps.process import clock
+from netvps.process.account import user_name
+from netvps.programs.wiring.gateway_process import GatewayProcess
+from netvps.services.http.urls import Urls
+from netvps.services.http.visits import Visits
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from netvps.gateway.worker.server import WorkerSocket
+    from netvps.services.access.accounts import Access
+    from netvps.services.ports import Store, Vault
+    from netvps.settings import ServerSettings
+
+
+async def start_apps(
+    stack: AsyncExitStack, settings: ServerSettings, worker: WorkerSocket, access: Access, *, store: Store, vault: Vault
+) -> tuple[GatewayProcess, Urls]:
+    """Starts it; `worker` is the socket that it connects to. Raises ConfigError if the address is taken."""
+    account = user_name()
+    site = settings.site(account)
+    worker.visits = Visits(store, clock.now, access, vault, site)
+    arguments = ["--url", site.url(site.domain), "--account", account]
+    for proxy in settings.apps_proxies.split(",") if settings.apps_proxies else ():
+        arguments += ["--proxy", proxy]
+    sock = listen_at(settings.apps_listen, settings.apps_port, "cannot listen for the URLs of sessions on")
+    control = settings.paths.gateway_socket
+    process = GatewayProcess(sock, control, worker, settings.drain, program="http", arguments=arguments)
+    return await stack.enter_async_context(process), Urls(store, clock.now, worker.visits)

@@ -1,0 +1,1 @@
+"""Use cases of URLs: who may open which, and logins of browsers."""

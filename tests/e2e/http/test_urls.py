@@ -1,0 +1,104 @@
+"""URLs of a session whose image has a web server: login, files, wake, and what the page of the docs says."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.documents.printed import run_printed, words_of
+from tests.e2e.system import System, docker, new_system, unique
+from tests.project.doc_pages import run_lines
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+
+
+class Web:
+    """A system, an API key, and a session dev1 that serves files on port 8080."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.key = system.netvps("user", "api-key", "create").stdout.decode().strip()
+
+    def ask(self, target: str, host: str = "dev1.localhost", method: str = "GET", **headers: str) -> tuple[int, bytes]:
+        """Status and body of a request."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.system.ports["apps"], timeout=90)) as connection:
+            sent = {"Host": host} | {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, target, headers=sent)
+            answer = connection.getresponse()
+            self.last = dict(answer.getheaders())
+            return answer.status, answer.read()
+
+    def generation(self) -> int:
+        """How often what is wanted of the session has changed."""
+        return int(json.loads(self.system.netvps("show", "dev1", "-o", "json").stdout)["generation"])
+
+    def get(self, target: str, host: str = "dev1.localhost", method: str = "GET") -> tuple[int, bytes]:
+        """The same with the API key."""
+        return self.ask(target, host, method, Netvps_Authorization=f"Bearer {self.key}")
+
+
+@pytest.fixture(scope="module")
+def web(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    image = unique("nve-web")
+    serve = "mkdir -p /www && dd if=/dev/urandom of=/www/file bs=64k count=200"
+    command = 'CMD ["httpd", "-f", "-p", "127.0.0.1:8080", "-h", "/www"]'
+    folder = tmp_path_factory.mktemp("image")
+    (folder / "Dockerfile").write_text(f"FROM {busybox}\nRUN {serve}\n{command}\n")
+    docker("build", "-t", image, str(folder))
+    system = new_system()
+    try:
+        system.up("--default-image", busybox)
+        system.netvps("create", "dev1", "--image", image, "--entrypoint", "--wake", "always")
+        yield Web(system)
+    finally:
+        system.destroy()
+        docker("rmi", "-f", image, check=False)
+
+
+def test_a_file_arrives_whole(web: Web) -> None:
+    status, body = web.get("/file")
+    expected = web.system.netvps("ssh", "dev1", "--", "sha256sum", "/www/file").stdout.decode().split()[0]
+    assert (status, hashlib.sha256(body).hexdigest()) == (200, expected)
+
+
+def test_a_browser_logs_in_by_a_url_once(web: Web) -> None:
+    url = urlsplit(web.system.netvps("url", "dev1", "--login").stdout.decode().strip())
+    assert url.netloc == f"dev1.localhost:{web.system.ports['apps']}"
+    assert web.ask("/file", Sec_Fetch_Mode="navigate")[0] == 303
+    assert web.last["Location"].startswith(f"http://login.localhost:{web.system.ports['apps']}/?host=dev1.localhost")
+    assert web.ask(f"{url.path}?{url.query}")[0] == 303
+    cookie = web.last["Set-Cookie"].partition(";")[0]
+    assert web.ask("/file", Cookie=cookie)[0] == 200
+    web.ask(f"{url.path}?{url.query}")
+    assert "Set-Cookie" not in web.last
+
+
+def test_who_may_not_and_what_does_not_exist(web: Web) -> None:
+    assert web.ask("/file")[0] == 401
+    assert web.ask("/file", Netvps_Authorization="Bearer nv_000000000000_" + 64 * "0")[0] == 401
+    assert web.get("/", "dev9.localhost")[0] == 404
+    status, body = web.get("/", "9999--dev1.localhost")
+    assert status == 502
+    assert b"nothing listens on port 9999" in body
+
+
+def test_many_requests_at_once_start_a_stopped_session_once(web: Web) -> None:
+    web.system.netvps("stop", "dev1", timeout=300)
+    stopped = web.generation()
+    assert web.get("/file", method="HEAD")[0] == 503
+    with ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(lambda _: web.get("/file")[0], range(20)))
+    assert statuses == [200] * 20
+    assert web.generation() == stopped + 1
+
+
+def test_the_page(web: Web, busybox: str) -> None:
+    for line in run_lines("docs/http.md"):
+        run_printed(web.system, words_of(line, web.system, busybox))
