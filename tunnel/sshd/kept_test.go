@@ -109,7 +109,9 @@ func TestTwoClientsShareAKeptTerminal(t *testing.T) {
 	if got := r.kept(); !strings.Contains(got, "no terminal is kept here") {
 		t.Fatalf("got %q", got)
 	}
-	one, other := r.keep(r.dial(), "work", 80, false), r.keep(r.dial(), "work", 90, false)
+	one := r.keep(r.dial(), "work", 80, false)
+	r.waitFor("the first", func() bool { return strings.Contains(r.kept(), "  1         0        80x24") })
+	other := r.keep(r.dial(), "work", 90, false)
 	r.waitFor("both", func() bool { return strings.Contains(r.kept(), "  2         0        90x24") })
 	one.say("echo f$((1+1))\n")
 	one.await("f2")

@@ -127,6 +127,7 @@ func obeysTheTerminal(t *testing.T, r *rig, theirs string) {
 		ssh.TTY_OP_ISPEED: 9600, ssh.TTY_OP_OSPEED: 9600,
 	}
 	script := `stty -a; stty size; trap "echo winch" WINCH; echo ready
+until [ "$(stty size)" = "44 99" ]; do sleep 0.05; done # neither server promises an order of the change and the line
 read x; echo "got $x"; stty size; trap "echo int; exit 3" INT; echo again; read y; echo never`
 	r.eachServer(t, theirs, "terminal", func(port string) string {
 		session, err := r.clientOf(port, "root").NewSession()
