@@ -117,6 +117,7 @@ func TestTwoClientsShareAKeptTerminal(t *testing.T) {
 	one.await("f2")
 	other.await("f2")
 	r.check(one.session.WindowChange(33, 70))
+	r.waitFor("the new size", func() bool { return strings.Contains(r.kept(), "70x33") })
 	other.say("stty size; exit\n")
 	one.await("33 70")
 	r.check(one.session.Wait())
