@@ -55,7 +55,7 @@ def test_it_becomes_the_program_with_all_its_words(
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
-        (["server", "--lisen", "x"], "there is no option --lisen; did you mean --listen?; see `netvps server --help`"),
+        (["server", "--lisen", "x"], "there is no option --lisen; did you mean --listen or --apps-listen?"),
         (["server", "--ssh-port", "70000"], "--ssh-port: '70000' is wrong: give a value less than or equal to 65535"),
         (["up", "--overlay", "maybe"], "--overlay: 'maybe' is wrong: give true or false"),
         (["up", "--overlay-fast-path", "on"], "--overlay-fast-path: 'on' is wrong: give 'auto' or 'off'"),
