@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
@@ -154,6 +154,16 @@ class AuditStore(Protocol):
 
     async def prune_audit(self, before: datetime) -> int:
         """Deletes the oldest records, a bounded number, and records that; returns their number."""
+
+
+class KeyUses(Protocol):
+    """When API keys were last used; beside the log of revisions, which it would fill."""
+
+    async def note_key_uses(self, uses: Mapping[str, datetime]) -> None:
+        """Stores the last use of keys, by kid, in one transaction, unless a later one is stored."""
+
+    async def key_uses(self, kids: Collection[str]) -> dict[str, datetime]:
+        """The last uses of keys that have one, by kid."""
 
 
 class CertificateAuthority(Protocol):

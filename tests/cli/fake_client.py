@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self, cast
 
 from netvps.client import Client, WatchEvent
-from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+from netvps.domain.access.accounts import ApiKey, Role, Scope, SshKey, User
 from netvps.domain.access.audit import AuditQuery, AuditRecord
 from netvps.domain.access.sharing import NamedShare, Share, ShareRole
 from netvps.domain.access.ssh_key import PublicKey
@@ -335,8 +335,14 @@ class FakeClient:
         self._ask("list_api_keys", user)
         yield from self.api_keys
 
-    def create_api_key(self, user: str = "me", *, title: str = "", ttl: float | None = None) -> str:
-        self._ask("create_api_key", user, title, ttl)
+    def create_api_key(
+        self, user: str = "me", *, title: str = "", ttl: float | None = None, scope: Scope = Scope.FULL
+    ) -> str:
+        self._ask("create_api_key", user, title, ttl, scope)
+        return "nv_kid_secret"
+
+    def rotate_api_key(self, name: str, overlap: float | None = None) -> str:
+        self._ask("rotate_api_key", name, overlap)
         return "nv_kid_secret"
 
     def delete_api_key(self, name: str) -> None:

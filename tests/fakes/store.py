@@ -23,7 +23,7 @@ from netvps.services.auditing import unrecorded_call
 from netvps.services.ports import Change
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from datetime import datetime
 
     from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
@@ -173,6 +173,7 @@ class MemoryStore:
         self.log: list[Change] = []
         self.horizon = 0
         self.records: list[AuditRecord] = []
+        self._uses: dict[str, datetime] = {}
 
     @property
     def revision(self) -> int:
@@ -214,6 +215,15 @@ class MemoryStore:
             number, previous = (before.number + 1, before.digest) if before else (1, FIRST)
             self.records.append(record(number, time, event.bounded(), previous))
         await asyncio.sleep(0)
+
+    async def note_key_uses(self, uses: Mapping[str, datetime]) -> None:
+        await asyncio.sleep(0)
+        later = {kid: time for kid, time in uses.items() if kid not in self._uses or self._uses[kid] < time}
+        self._uses = {kid: time for kid, time in (self._uses | later).items() if kid in self._rows[Credential]}
+
+    async def key_uses(self, kids: Collection[str]) -> dict[str, datetime]:
+        await asyncio.sleep(0)
+        return {kid: self._uses[kid] for kid in kids if kid in self._uses}
 
     async def audited(self, query: AuditQuery) -> list[AuditRecord]:
         await asyncio.sleep(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.overlay.settings import OverlaySettings
@@ -14,6 +14,7 @@ from netvps.domain.session.spec import SessionSpec
 from netvps.domain.sleep.policy import SleepDefaults
 from netvps.domain.uid import make_uid
 from netvps.services.access.accounts import Access
+from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.copies.copies import Copies
@@ -38,7 +39,7 @@ from tests.fakes.ca import FakeCa
 
 if TYPE_CHECKING:
     from netvps.domain.runner.runner import Runner
-    from netvps.services.ports import R, Store
+    from netvps.services.ports import KeyUses, R, Store
     from tests.fakes.clock import FakeClock
 
 ALICE, BOB, ROOT = Caller("alice", Role.USER), Caller("bob", Role.USER), Caller("root", Role.ADMIN)
@@ -75,7 +76,8 @@ class World:
         )
         self.joining = Joining(store, clock, new_uid, self.ca, SETTINGS, 22)
         self.certificates = Certificates(store, clock, self.ca)
-        self.access = Access(store, clock, new_uid)
+        self.key_uses = KeyUseLog(cast("KeyUses", store))
+        self.access = Access(store, clock, self.key_uses.note)
         self.ssh_keys = SshKeys(store, clock, new_uid)
         self.idle_rules = IdleRules(store, clock, SleepDefaults())
         self.self_services = SelfServices(store, clock, self.idle_rules, self.snapshots)

@@ -35,6 +35,7 @@ from netvps.rpc.convert.runner.netmap import encoded
 from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.audit import AuditLog
+from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
@@ -263,7 +264,8 @@ async def open_site(
         tunnels, commands = EchoTunnels(), EchoCommands()
         copies = Copies(store, now)
         default_images = DefaultImages(store, now, feed, "debian:12")
-        access = Access(store, now, new_uid)
+        key_uses = KeyUseLog(store)
+        access = Access(store, now, key_uses.note)
         visits = Visits(store, now, access, ca.vault, AppsSite.parse("http://localhost:7481", "root"))
         services = Services(
             sessions=Sessions(store, now, new_uid, "debian:12"),
@@ -293,6 +295,7 @@ async def open_site(
             metrics=Metrics(store, feed, interval=0.0),
             certificates=Certificates(store, now, ca),
             access=access,
+            key_uses=key_uses,
             urls=Urls(store, now, visits),
             ssh_keys=SshKeys(store, now, new_uid),
             shares=Shares(store, now, feed),

@@ -14,6 +14,7 @@ from netvps.adapters.store.audit import prune_audit, read_audit
 from netvps.adapters.store.codec import decode, from_micros
 from netvps.adapters.store.connection import Connections, unbroken
 from netvps.adapters.store.dialects.dialect import READERS, Dialect
+from netvps.adapters.store.key_uses import read_key_uses, write_key_uses
 from netvps.adapters.store.tables import KINDS, clock, log, meta
 from netvps.adapters.store.views import SqlReader, SqlTransaction
 from netvps.domain.uid import make_uid
@@ -23,7 +24,7 @@ from netvps.services.ports import Change
 from netvps.timing import timed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy import Select
@@ -128,6 +129,18 @@ class SqlStore:
             gone = await prune_audit(connection, transaction.audit, before, self._clock())
             await unbroken(transaction.finish())
         return gone
+
+    async def note_key_uses(self, uses: Mapping[str, datetime]) -> None:
+        """Implements services.ports.KeyUses."""
+        async with self._writer.one() as connection:
+            transaction = await SqlTransaction.begin(connection)
+            await write_key_uses(connection, uses)
+            await unbroken(transaction.finish())
+
+    async def key_uses(self, kids: Collection[str]) -> dict[str, datetime]:
+        """Implements services.ports.KeyUses."""
+        async with self._readers.one() as connection:
+            return await read_key_uses(connection, kids)
 
     async def cluster_id(self) -> str:
         """Returns the cluster's id; the first call ever creates it."""

@@ -57,6 +57,14 @@ audit = Table(
 )
 """The audit log (domain.access.audit), to which rows are appended; old ones are deleted."""
 
+key_use = Table(
+    "key_use",
+    metadata,
+    Column("kid", Name, primary_key=True),
+    Column("time", BigInteger, nullable=False, comment="microseconds since 1970"),
+)
+"""The last use of each API key that was used; not in the log, which it would fill."""
+
 meta = Table("meta", metadata, Column("key", Name, primary_key=True), Column("value", Text, nullable=False))
 """The cluster's id, and the compaction horizon: the last revision that was removed from the log."""
 

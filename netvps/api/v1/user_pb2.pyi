@@ -53,6 +53,34 @@ ROLE_VIEWER: Role.ValueType  # 4
 """Reads their own sessions and those shared with them; changes nothing and logs in to nothing."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
+class _ApiKeyScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApiKeyScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApiKeyScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    API_KEY_SCOPE_UNSPECIFIED: _ApiKeyScope.ValueType  # 0
+    """Never sent."""
+    API_KEY_SCOPE_READ: _ApiKeyScope.ValueType  # 1
+    """What ROLE_VIEWER may."""
+    API_KEY_SCOPE_SESSIONS: _ApiKeyScope.ValueType  # 2
+    """What ROLE_USER may, without access to SSH keys, certificates and API keys."""
+    API_KEY_SCOPE_FULL: _ApiKeyScope.ValueType  # 3
+    """Everything that the user may."""
+
+class ApiKeyScope(_ApiKeyScope, metaclass=_ApiKeyScopeEnumTypeWrapper):
+    """ApiKeyScope is what an API key is for; it never allows more than the role of its user."""
+
+API_KEY_SCOPE_UNSPECIFIED: ApiKeyScope.ValueType  # 0
+"""Never sent."""
+API_KEY_SCOPE_READ: ApiKeyScope.ValueType  # 1
+"""What ROLE_VIEWER may."""
+API_KEY_SCOPE_SESSIONS: ApiKeyScope.ValueType  # 2
+"""What ROLE_USER may, without access to SSH keys, certificates and API keys."""
+API_KEY_SCOPE_FULL: ApiKeyScope.ValueType  # 3
+"""Everything that the user may."""
+Global___ApiKeyScope: _TypeAlias = ApiKeyScope  # noqa: Y015
+
 @_typing.final
 class User(_message.Message):
     """User is a person or a program."""
@@ -100,10 +128,13 @@ class ApiKey(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     LAST_USE_TIME_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "users/USER/apiKeys/KID"."""
     title: _builtins.str
     """A label for people, up to 100 printable characters."""
+    scope: Global___ApiKeyScope.ValueType
+    """What it is for."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -114,7 +145,7 @@ class ApiKey(_message.Message):
 
     @_builtins.property
     def last_use_time(self) -> _timestamp_pb2.Timestamp:
-        """The last call with it since the server started; unset if there was none."""
+        """The last call with it, exact to a minute; unset if there was none."""
 
     def __init__(
         self,
@@ -124,10 +155,11 @@ class ApiKey(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         title: _builtins.str = ...,
         last_use_time: _timestamp_pb2.Timestamp | None = ...,
+        scope: Global___ApiKeyScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "name", b"name", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "name", b"name", "scope", b"scope", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -275,12 +307,15 @@ class CreateApiKeyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"users/NAME" or "users/me"."""
     request_id: _builtins.str
     """Idempotency key. A key is shown only once: a repeated id is ALREADY_EXISTS."""
     title: _builtins.str
     """A label for people, up to 100 printable characters."""
+    scope: Global___ApiKeyScope.ValueType
+    """What it is for; unspecified means API_KEY_SCOPE_FULL."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """How long it is valid, one minute to ten years; unset means without expiry."""
@@ -292,10 +327,11 @@ class CreateApiKeyRequest(_message.Message):
         request_id: _builtins.str = ...,
         title: _builtins.str = ...,
         ttl: _duration_pb2.Duration | None = ...,
+        scope: Global___ApiKeyScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id", "title", b"title", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id", "scope", b"scope", "title", b"title", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,6 +364,66 @@ class CreateApiKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateApiKeyResponse: _TypeAlias = CreateApiKeyResponse  # noqa: Y015
+
+@_typing.final
+class RotateApiKeyRequest(_message.Message):
+    """RotateApiKeyRequest asks for an API key in place of another one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OVERLAP_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"users/USER/apiKeys/KID"."""
+    request_id: _builtins.str
+    """Idempotency key. A key is shown only once: a repeated id is ALREADY_EXISTS."""
+    @_builtins.property
+    def overlap(self) -> _duration_pb2.Duration:
+        """How long the other one works from now on, at most 30 days; unset means a day. It never works longer than before."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        overlap: _duration_pb2.Duration | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["overlap", b"overlap"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "overlap", b"overlap", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateApiKeyRequest: _TypeAlias = RotateApiKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateApiKeyResponse(_message.Message):
+    """RotateApiKeyResponse contains a new API key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_KEY_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    secret: _builtins.str
+    """"nv_KID_SECRET"."""
+    @_builtins.property
+    def api_key(self) -> Global___ApiKey:
+        """The new key's public part."""
+
+    def __init__(
+        self,
+        *,
+        api_key: Global___ApiKey | None = ...,
+        secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "secret", b"secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateApiKeyResponse: _TypeAlias = RotateApiKeyResponse  # noqa: Y015
 
 @_typing.final
 class ListApiKeysRequest(_message.Message):

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class UserServiceStub:
-    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of the caller.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys, RotateApiKey and
+    DeleteApiKey of the caller.
     """
 
     def __init__(self, channel):
@@ -66,6 +66,11 @@ class UserServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysResponse.FromString,
                 _registered_method=True)
+        self.RotateApiKey = channel.unary_unary(
+                '/netvps.api.v1.UserService/RotateApiKey',
+                request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.RotateApiKeyRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.RotateApiKeyResponse.FromString,
+                _registered_method=True)
         self.DeleteApiKey = channel.unary_unary(
                 '/netvps.api.v1.UserService/DeleteApiKey',
                 request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.DeleteApiKeyRequest.SerializeToString,
@@ -74,8 +79,8 @@ class UserServiceStub:
 
 
 class UserServiceServicer:
-    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of the caller.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys, RotateApiKey and
+    DeleteApiKey of the caller.
     """
 
     def GetUser(self, request, context):
@@ -115,6 +120,14 @@ class UserServiceServicer:
 
     def ListApiKeys(self, request, context):
         """ListApiKeys returns a user's API keys ordered by KID, without their secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateApiKey(self, request, context):
+        """RotateApiKey creates an API key in place of another one of the same user, with its title, scope and lifetime. The
+        other one goes on working for a while. Errors: NOT_FOUND, FAILED_PRECONDITION if it has expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,6 +173,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysResponse.SerializeToString,
             ),
+            'RotateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateApiKey,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.RotateApiKeyRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_user__pb2.RotateApiKeyResponse.SerializeToString,
+            ),
             'DeleteApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteApiKey,
                     request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.DeleteApiKeyRequest.FromString,
@@ -174,8 +192,8 @@ def add_UserServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UserService:
-    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of the caller.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys, RotateApiKey and
+    DeleteApiKey of the caller.
     """
 
     @staticmethod
@@ -330,6 +348,33 @@ class UserService:
             '/netvps.api.v1.UserService/ListApiKeys',
             netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.UserService/RotateApiKey',
+            netvps_dot_api_dot_v1_dot_user__pb2.RotateApiKeyRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_user__pb2.RotateApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

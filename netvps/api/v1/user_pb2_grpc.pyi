@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class UserServiceStub:
-    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of the caller.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys, RotateApiKey and
+    DeleteApiKey of the caller.
     """
 
     @_typing.overload
@@ -47,13 +47,17 @@ class UserServiceStub:
     """CreateApiKey creates an API key, which is shown only in this answer."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_user_pb2.ListApiKeysRequest, _user_pb2.ListApiKeysResponse]
     """ListApiKeys returns a user's API keys ordered by KID, without their secrets."""
+    RotateApiKey: _grpc.UnaryUnaryMultiCallable[_user_pb2.RotateApiKeyRequest, _user_pb2.RotateApiKeyResponse]
+    """RotateApiKey creates an API key in place of another one of the same user, with its title, scope and lifetime. The
+    other one goes on working for a while. Errors: NOT_FOUND, FAILED_PRECONDITION if it has expired.
+    """
     DeleteApiKey: _grpc.UnaryUnaryMultiCallable[_user_pb2.DeleteApiKeyRequest, _user_pb2.ApiKey]
     """DeleteApiKey revokes an API key."""
 
 @_typing.type_check_only
 class UserServiceAsyncStub(UserServiceStub):
-    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of the caller.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys, RotateApiKey and
+    DeleteApiKey of the caller.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -69,12 +73,16 @@ class UserServiceAsyncStub(UserServiceStub):
     """CreateApiKey creates an API key, which is shown only in this answer."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_user_pb2.ListApiKeysRequest, _user_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """ListApiKeys returns a user's API keys ordered by KID, without their secrets."""
+    RotateApiKey: _aio.UnaryUnaryMultiCallable[_user_pb2.RotateApiKeyRequest, _user_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
+    """RotateApiKey creates an API key in place of another one of the same user, with its title, scope and lifetime. The
+    other one goes on working for a while. Errors: NOT_FOUND, FAILED_PRECONDITION if it has expired.
+    """
     DeleteApiKey: _aio.UnaryUnaryMultiCallable[_user_pb2.DeleteApiKeyRequest, _user_pb2.ApiKey]  # type: ignore[assignment]
     """DeleteApiKey revokes an API key."""
 
 class UserServiceServicer(metaclass=_abc_1.ABCMeta):
-    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of the caller.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys, RotateApiKey and
+    DeleteApiKey of the caller.
     """
 
     @_abc_1.abstractmethod
@@ -124,6 +132,16 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2.ListApiKeysResponse, _abc.Awaitable[_user_pb2.ListApiKeysResponse]]:
         """ListApiKeys returns a user's API keys ordered by KID, without their secrets."""
+
+    @_abc_1.abstractmethod
+    def RotateApiKey(
+        self,
+        request: _user_pb2.RotateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_pb2.RotateApiKeyResponse, _abc.Awaitable[_user_pb2.RotateApiKeyResponse]]:
+        """RotateApiKey creates an API key in place of another one of the same user, with its title, scope and lifetime. The
+        other one goes on working for a while. Errors: NOT_FOUND, FAILED_PRECONDITION if it has expired.
+        """
 
     @_abc_1.abstractmethod
     def DeleteApiKey(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from netvps.domain.access.accounts import ApiKey, User
 
 
+SCOPES: Final = ("read", "sessions", "full")
 ROLES: Final = ("viewer", "user", "operator", "admin")
 
 
@@ -102,17 +103,40 @@ def api_key() -> None:
 @click.argument("name", type=USER, default="me")
 @click.option("--title", default="", help="A name for it, for the list.")
 @click.option("--expires", type=DURATION, default=None, metavar="TIME", help="How long it works, for example 90d.")
+@click.option("--scope", type=click.Choice(SCOPES), default="full", help="What it is for (by default full).")
 @click.option("--revoke", metavar="KID", default="", hidden=True)
 @format_option
-def create_api_key(*, name: str, title: str, expires: float | None, revoke: str, form: str) -> None:
+def create_api_key(*, name: str, title: str, expires: float | None, scope: str, revoke: str, form: str) -> None:
     """Make an API key for a person (by default yourself). It is shown once, here.
+
+    Scope read only reads, sessions also has sessions but no access to keys, full may do all that the person may.
 
     Example: netvps user api-key alice --title laptop --expires 90d
     """
     if revoke:
         _revoke(name, revoke)
         return
-    secret = client().create_api_key(name, title=title, ttl=expires)
+    from netvps.domain.access.accounts import Scope
+
+    _show(client().create_api_key(name, title=title, ttl=expires, scope=Scope(scope.upper())), form)
+
+
+@api_key.command("rotate")
+@click.argument("kid", metavar="KID")
+@click.option("--user", "name", type=USER, default="me", metavar="USER", help="Whose it is (admins only).")
+@click.option(
+    "--overlap", type=DURATION, default="1d", show_default=True, metavar="TIME", help="How long the old one works on."
+)
+@format_option
+def rotate_api_key(*, kid: str, name: str, overlap: float, form: str) -> None:
+    """Make an API key in place of another one, with its title, scope and lifetime. It is shown once, here.
+
+    Example: netvps user api-key rotate 0123456789ab --overlap 1h
+    """
+    _show(client().rotate_api_key(_named(name, kid), overlap), form)
+
+
+def _show(secret: str, form: str) -> None:
     if form not in {"table", "wide"}:
         shown: View[str] = View(name=str, columns=(), json=lambda made: {"secret": made})
         shown.print_one(secret, form)
@@ -133,6 +157,7 @@ def list_api_keys(name: str, form: str) -> None:
         columns=(
             Column("KID", lambda key: key.kid),
             Column("TITLE", lambda key: key.title),
+            Column("SCOPE", lambda key: key.scope.lower()),
             Column("AGE", lambda key: age(key.create_time)),
             Column("EXPIRES", lambda key: moment_words(key.expire_time) if key.expire_time else "never"),
             Column("LAST USE", lambda key: age(key.last_use_time) + " ago" if key.last_use_time else "-"),
@@ -140,8 +165,6 @@ def list_api_keys(name: str, form: str) -> None:
         json=to_json,
     )
     view.print_all(client().list_api_keys(name), form)
-    if form in {"table", "wide"}:
-        note("last use is counted since the server started")
 
 
 @api_key.command("revoke")
@@ -156,7 +179,12 @@ def revoke_api_key(kid: str, name: str) -> None:
 
 
 def _revoke(name: str, kid: str) -> None:
+    key = _named(name, kid)
+    client().delete_api_key(key)
+    emit(key.rpartition("/")[2])
+
+
+def _named(name: str, kid: str) -> str:
+    """USER/KID of what was typed: a KID, a whole key, or a resource name."""
     owner, kid = child_of_user(kid, "apiKeys")
-    kid = kid.removeprefix("nv_").partition("_")[0]
-    client().delete_api_key(f"{owner or name}/{kid}")
-    emit(kid)
+    return f"{owner or name}/{kid.removeprefix('nv_').partition('_')[0]}"

@@ -26,12 +26,31 @@ class Role(StrEnum):
     """May do everything."""
 
 
+class Scope(StrEnum):
+    """What an API key is for: it never lets its user do more, whatever their role is."""
+
+    READ = "READ"
+    """As role viewer."""
+    SESSIONS = "SESSIONS"
+    """As role user, without access to keys."""
+    FULL = "FULL"
+    """Everything that the user may do."""
+
+    def limits(self, role: Role) -> Role:
+        """The role that a user with this role has in calls with such a key."""
+        most = {Scope.READ: Role.VIEWER, Scope.SESSIONS: Role.USER}.get(self, Role.ADMIN)
+        return min(role, most, key=list(Role).index)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The authenticated user behind a request."""
 
     user: str
     role: Role
+    """Their own, unless the scope allows less."""
+    scope: Scope = Scope.FULL
+    """Of the API key; FULL for all other credentials."""
 
     def sees(self, owner: str) -> bool:
         """Whether the caller may know that the user `owner` exists, with their keys."""
@@ -108,6 +127,8 @@ class Credential:
     """The result of that use: the uid of the runner."""
     title: str = ""
     """A label for people."""
+    scope: Scope = Scope.FULL
+    """Of an API key; those of versions without scopes have FULL."""
     revision: int = 0
 
     @property
@@ -130,7 +151,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """The public part of an API credential, and its last use since the server started."""
+    """The public part of an API credential, and its last use, which is exact to a minute."""
 
     kid: str
     user: str
@@ -138,6 +159,7 @@ class ApiKey:
     create_time: datetime
     expire_time: datetime | None = None
     last_use_time: datetime | None = None
+    scope: Scope = Scope.FULL
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from netvps.domain.access.accounts import Caller, Role
+from netvps.domain.access.accounts import Caller, Role, Scope
 from netvps.domain.access.identity import RunnerIdentity, SessionIdentity
 from netvps.errors import NotPermitted
 
@@ -118,8 +118,21 @@ PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
     "UserService/GetUser": _VIEWER,
     "UserService/ListApiKeys": _VIEWER,
     "UserService/ListUsers": _ADMIN,
+    "UserService/RotateApiKey": _USER,
 }
 """Methods for people, and the roles that may call them."""
+
+CREDENTIALS: Final = frozenset(
+    {
+        "SshKeyService/CreateSshKey",
+        "SshKeyService/DeleteSshKey",
+        "SshKeyService/IssueSshCertificate",
+        "UserService/CreateApiKey",
+        "UserService/DeleteApiKey",
+        "UserService/RotateApiKey",
+    }
+)
+"""Methods that need an API key with scope FULL: they give or take access that outlives the key, or has no scope."""
 
 
 def short_name(method: str) -> str:
@@ -137,10 +150,16 @@ def require_permitted(who: Caller | RunnerIdentity | SessionIdentity, method: st
         return
     if method in MACHINES:
         raise NotPermitted(f"user {who.user} may not call {method}: it is for runners and agents, with a certificate")
+    if method in CREDENTIALS and who.scope is not Scope.FULL:
+        raise NotPermitted(f"user {who.user}{_with_scope(who)} may not call {method}: use a key with scope full")
     permitted = PEOPLE.get(method, frozenset())
     if who.role not in permitted:
         roles = " or ".join(role.lower() for role in Role if role in permitted) or "that does not exist"
         raise NotPermitted(
-            f"user {who.user} with role {who.role.lower()} may not call {method}: it needs role {roles}; "
-            "ask one of your admins"
+            f"user {who.user} with role {who.role.lower()}{_with_scope(who)} may not call {method}: "
+            f"it needs role {roles}; ask one of your admins"
         )
+
+
+def _with_scope(who: Caller) -> str:
+    return "" if who.scope is Scope.FULL else f" (by an API key with scope {who.scope.lower()})"

@@ -45,6 +45,7 @@ from netvps.rpc.server.open_calls import CallLimits
 from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.audit import AuditLog
+from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
@@ -148,6 +149,7 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
         holdings = ImageHoldings()
         moves = Moves(store, clock.now, clock.new_uid, copies, images=holdings)
         default_images = DefaultImages(store, clock.now, feed, settings.default_image)
+        key_uses = KeyUseLog(store)
         audit = AuditLog(store, clock.now, timedelta(days=settings.audit_days))
         shares = Shares(store, clock.now, feed)
         await shares.expire()  # before anyone is let in
@@ -163,12 +165,13 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
             tasks.create_task(location.run(), name="gateway's location"),
             tasks.create_task(_compact(store), name="compaction"),
             tasks.create_task(audit.run(), name="audit log"),
+            tasks.create_task(key_uses.run(), name="last uses of API keys"),
             tasks.create_task(shares.run(), name="ends of shares"),
         ]
         for task in background:
             stack.callback(task.cancel)
         views = (feed, progress, copies, moves, default_images, netmap, overlay_settings, location, names)
-        yield await _Parts(settings, store, ca, *views, audit, holdings, shares).listen(stack, http)
+        yield await _Parts(settings, store, ca, *views, audit, key_uses, holdings, shares).listen(stack, http)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,7 @@ class _Parts:
     location: GatewayLocation
     names: tuple[str, ...]
     audit: AuditLog
+    key_uses: KeyUseLog
     holdings: ImageHoldings
     shares: Shares
 
@@ -220,7 +224,7 @@ class _Parts:
         worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
-        access = Access(self.store, clock.now, clock.new_uid)
+        access = Access(self.store, clock.now, self.key_uses.note)
         apps, urls = await start_apps(stack, settings, worker, access, store=self.store, vault=self.ca.vault)
         commands = Commands(dialer, upstream, logins)
         rules.running_commands = commands.running
@@ -292,6 +296,7 @@ class _Parts:
             metrics=Metrics(store, self.feed),
             certificates=Certificates(store, clock.now, ca),
             access=access,
+            key_uses=self.key_uses,
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),
             ssh_certificates=SshCertificates(clock.now, ca),
             ssh_tickets=worker.tickets,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from netvps.api.v1 import user_pb2 as pb
-from netvps.domain.access.accounts import ApiKey, Role, User
+from netvps.domain.access.accounts import ApiKey, Role, Scope, User
 from netvps.domain.access.ssh_key import check_title
 from netvps.domain.checks import Checks
 from netvps.domain.names import USER_NAME_MAX, check_label
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MIN_TTL, _MAX_TTL = 60.0, 3653 * 86_400.0
 ROLE = EnumPair(Role, pb.Role, "ROLE_")
+SCOPE = EnumPair(Scope, pb.ApiKeyScope, "API_KEY_SCOPE_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,17 @@ class CreateApiKey:
     request_id: str
     title: str
     ttl: timedelta | None
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class RotateApiKey:
+    """The API key to replace, and how long it goes on working; None for the server's default."""
+
+    user: str
+    kid: str
+    overlap: timedelta | None
+    request_id: str
 
 
 def user_to_proto(user: User) -> pb.User:
@@ -82,7 +94,7 @@ def create_from_proto(message: pb.CreateUserRequest) -> CreateUser:
 def create_api_key_from_proto(message: pb.CreateApiKeyRequest) -> CreateApiKey:
     """Parses the request. Raises InvalidInput."""
     checks = Checks()
-    user, ttl = "", None
+    user, ttl, scope = "", None, Scope.FULL
     with checks.nested():
         user = names.parse_user_name(message.parent, "parent")
     with checks.nested():
@@ -90,8 +102,17 @@ def create_api_key_from_proto(message: pb.CreateApiKeyRequest) -> CreateApiKey:
     check_title(checks, message.title)
     with checks.nested():
         ttl = _ttl(message)
+    with checks.nested():
+        scope = SCOPE.from_proto(message.scope, "scope", unspecified=Scope.FULL)
     checks.done()
-    return CreateApiKey(user, message.request_id, message.title, ttl)
+    return CreateApiKey(user, message.request_id, message.title, ttl, scope)
+
+
+def rotate_api_key_from_proto(message: pb.RotateApiKeyRequest) -> RotateApiKey:
+    """Parses the request. Raises InvalidInput."""
+    user, kid = names.parse_api_key_name(message.name)
+    overlap = timedelta(seconds=duration_from_proto(message.overlap)) if message.HasField("overlap") else None
+    return RotateApiKey(user, kid, overlap, names.check_request_id(message.request_id))
 
 
 def api_key_to_proto(credential: Credential, last_use: datetime | None = None) -> pb.ApiKey:
@@ -102,6 +123,7 @@ def api_key_to_proto(credential: Credential, last_use: datetime | None = None) -
         expire_time=time_to_proto(credential.expire_time) if credential.expire_time else None,
         title=credential.title,
         last_use_time=time_to_proto(last_use) if last_use else None,
+        scope=SCOPE.to_proto(credential.scope),
     )
 
 
@@ -113,6 +135,7 @@ def listed_api_key_to_proto(key: ApiKey) -> pb.ApiKey:
         expire_time=time_to_proto(key.expire_time) if key.expire_time else None,
         title=key.title,
         last_use_time=time_to_proto(key.last_use_time) if key.last_use_time else None,
+        scope=SCOPE.to_proto(key.scope),
     )
 
 
@@ -126,6 +149,7 @@ def api_key_from_proto(message: pb.ApiKey) -> ApiKey:
         create_time=time_from_proto(message, "create_time"),
         expire_time=optional_time_from_proto(message, "expire_time"),
         last_use_time=optional_time_from_proto(message, "last_use_time"),
+        scope=SCOPE.from_proto(message.scope, "scope", unspecified=Scope.FULL),  # of a server without scopes
     )
 
 

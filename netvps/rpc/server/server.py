@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from netvps.rpc.server.ports import Commands, Tunnels
     from netvps.services.access.accounts import Access
     from netvps.services.access.audit import AuditLog
+    from netvps.services.access.key_uses import KeyUseLog
     from netvps.services.access.ssh_certificates import SshCertificates
     from netvps.services.access.ssh_keys import SshKeys
     from netvps.services.access.ssh_tickets import SshTickets
@@ -135,6 +136,7 @@ class Services:
     metrics: Metrics
     certificates: Certificates
     access: Access
+    key_uses: KeyUseLog
     ssh_keys: SshKeys
     ssh_certificates: SshCertificates
     ssh_tickets: SshTickets
@@ -322,7 +324,9 @@ class ApiServer:
             f"{_PACKAGE}.MetricsService": partial(
                 metrics.add_MetricsServiceServicer_to_server, MetricsServicer(given.metrics, self._metrics)
             ),
-            f"{_PACKAGE}.UserService": partial(user.add_UserServiceServicer_to_server, UserServicer(given.access)),
+            f"{_PACKAGE}.UserService": partial(
+                user.add_UserServiceServicer_to_server, UserServicer(given.access, given.key_uses)
+            ),
             f"{_PACKAGE}.SshKeyService": partial(
                 ssh_key.add_SshKeyServiceServicer_to_server,
                 SshKeyServicer(given.ssh_keys, given.ssh_certificates, given.ssh_tickets),

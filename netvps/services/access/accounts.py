@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from netvps.domain.access.accounts import Caller, Credential, Role, SshKey, User
+from netvps.domain.access.accounts import Caller, Credential, Role, Scope, SshKey, User
 from netvps.domain.access.sharing import Share
 from netvps.domain.checks import shown
 from netvps.domain.session.session import Session
-from netvps.errors import AlreadyExists, NotFound, Unauthenticated, WrongState
+from netvps.errors import AlreadyExists, InvalidInput, NotFound, Unauthenticated, WrongState
 from netvps.services.access.tokens import API, Token, mint
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.page import Page, read_page
@@ -23,17 +22,19 @@ if TYPE_CHECKING:
 
     from netvps.services.ports import Clock, Reader, Store
 
-_USED: Final = 10_000
-"""Number of API keys whose last use is cached."""
+OVERLAP: Final = timedelta(days=1)
+"""How long a rotated API key goes on working, unless the caller says otherwise."""
+MAX_OVERLAP: Final = timedelta(days=30)
 
 
 class Access:
     """Manages users, and authenticates credentials."""
 
-    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str]) -> None:
+    def __init__(self, store: Store, clock: Clock, note_use: Callable[[str, datetime], None] | None = None) -> None:
+        """`note_use` learns of each use of an API key (kid)."""
         self._store = store
         self._clock = clock
-        self._last_use: OrderedDict[str, datetime] = OrderedDict()
+        self._note_use = note_use or (lambda _kid, _time: None)
 
     async def ensure_admin(self, name: str) -> User:
         """Returns the admin with this name: the account that started the server. Creates or promotes it if needed."""
@@ -52,7 +53,7 @@ class Access:
                 user = await reader.get(User, credential.subject)
                 if user is not None:
                     self._note_use(token.kid, now)
-                    return Caller(user.name, user.role)
+                    return Caller(user.name, credential.scope.limits(user.role), credential.scope)
         raise Unauthenticated(
             "this API key is unknown, expired or revoked: ask an admin for a new one, then netvps login HOST",
             reason="BAD_API_KEY",
@@ -122,15 +123,15 @@ class Access:
             user = await user_in_sight(reader, caller, parent)
             return await read_page(reader, Credential, page_size, page_token, purpose=API, subject=user.name)
 
-    def last_use(self, kid: str) -> datetime | None:
-        """When an API key was last used since this server started.
-
-        In memory, because a write per call would cost too much.
-        """
-        return self._last_use.get(kid)
-
     async def create_api_key(
-        self, caller: Caller, parent: str, request_id: str = "", *, title: str = "", ttl: timedelta | None = None
+        self,
+        caller: Caller,
+        parent: str,
+        request_id: str = "",
+        *,
+        title: str = "",
+        ttl: timedelta | None = None,
+        scope: Scope = Scope.FULL,
     ) -> tuple[Credential, str]:
         """Creates an API key and returns its "nv_KID_SECRET", which is not stored; without `ttl` it never expires.
 
@@ -139,36 +140,66 @@ class Access:
         now = self._clock()
         async with self._store.write(caller.user) as tx:
             owner = caller.user if parent in {"", ME} else parent
-            once = Idempotency(tx, caller, request_id, now, "CreateApiKey", owner, title, str(ttl))
+            once = Idempotency(tx, caller, request_id, now, "CreateApiKey", owner, title, str(ttl), scope)
             await once.earlier_secret()
             user = await user_in_sight(tx, caller, parent)
             credential, secret = mint(API, user.name, now, ttl, title=title)
-            credential = await tx.put(credential)
+            credential = await tx.put(replace(credential, scope=scope))
             await once.record(credential, f"API key {credential.kid}")
         return credential, secret
 
+    async def rotate_api_key(
+        self, caller: Caller, parent: str, kid: str, request_id: str = "", *, overlap: timedelta = OVERLAP
+    ) -> tuple[Credential, str]:
+        """Creates an API key in place of one's own, or as an admin anybody's; returns it as `create_api_key` does.
+
+        It has the title, the scope and the lifetime of the other one, which works for `overlap` from now on, unless it
+        ends earlier. Raises InvalidInput, NotPermitted, NotFound, WrongState if the other one has expired, and
+        AlreadyExists if this request has made a key already.
+        """
+        if not timedelta(0) <= overlap <= MAX_OVERLAP:
+            raise InvalidInput.of("overlap", f"{overlap.total_seconds():g} s is not between 0 and 30 days")
+        owner, now = self._owner(caller, parent, "rotate"), self._clock()
+        async with self._store.write(caller.user) as tx:
+            once = Idempotency(tx, caller, request_id, now, "RotateApiKey", owner, kid, str(overlap))
+            await once.earlier_secret()
+            old = await _api_key(tx, owner, kid)
+            if old.expired(now):
+                raise WrongState(f"API key {kid} has expired: make another one, with netvps user api-key create")
+            life = None if old.expire_time is None else old.expire_time - old.create_time
+            made, secret = mint(API, owner, now, life, title=old.title)
+            made = await tx.put(replace(made, scope=old.scope))
+            ends = now + overlap
+            await tx.put(replace(old, expire_time=min(old.expire_time or ends, ends)))
+            await once.record(made, f"API key {made.kid}")
+        return made, secret
+
     async def delete_api_key(self, caller: Caller, parent: str, kid: str, request_id: str = "") -> Credential:
         """Revokes one's own API key, or as an admin anybody's. Raises NotPermitted, NotFound."""
-        owner = caller.user if parent in {"", ME} else parent
-        if owner != caller.user:
-            caller.require_admin("revoke API keys of other users")
+        owner = self._owner(caller, parent, "revoke")
         async with self._store.write(caller.user) as tx:
             once = Idempotency(tx, caller, request_id, self._clock(), "DeleteApiKey", owner, kid)
             request = await once.earlier()
             if request is None:
-                credential = await tx.get(Credential, kid)
-                if credential is None or (credential.purpose, credential.subject) != (API, owner):
-                    raise NotFound(f"user {shown(owner)[1:-1]} has no API key {shown(kid)[1:-1]}")
+                credential = await _api_key(tx, owner, kid)
                 await tx.delete(credential)
                 await once.record(credential, f"API key {kid}")
                 return credential
         return (await recall(self._store, Credential, request))[0]
 
-    def _note_use(self, kid: str, now: datetime) -> None:
-        self._last_use[kid] = now
-        self._last_use.move_to_end(kid)
-        if len(self._last_use) > _USED:
-            self._last_use.popitem(last=False)
+    def _owner(self, caller: Caller, parent: str, action: str) -> str:
+        """Whose API key is meant. Raises NotPermitted if it is another user's and the caller is no admin."""
+        owner = caller.user if parent in {"", ME} else parent
+        if owner != caller.user:
+            caller.require_admin(f"{action} API keys of other users")
+        return owner
+
+
+async def _api_key(reader: Reader, owner: str, kid: str) -> Credential:
+    credential = await reader.get(Credential, kid)
+    if credential is None or (credential.purpose, credential.subject) != (API, owner):
+        raise NotFound(f"user {shown(owner)[1:-1]} has no API key {shown(kid)[1:-1]}")
+    return credential
 
 
 async def _require_removable(reader: Reader, caller: Caller, user: User) -> None:

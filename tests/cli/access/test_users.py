@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from netvps import exit_codes
-from netvps.domain.access.accounts import ApiKey, Role
+from netvps.domain.access.accounts import ApiKey, Role, Scope
 from tests.cli.conftest import Run
 from tests.cli.fake_client import NOW, FakeClient
 
@@ -35,13 +35,23 @@ def test_an_api_key_is_data_and_can_be_revoked(run: Run, fake: FakeClient) -> No
     assert ran.out == "nv_kid_secret\n"
     assert "secret" not in ran.err
     assert run("user", "api-key", "bob", "--revoke", "nv_kid_secret").out == "kid\n"
-    assert fake.asked == [("create_api_key", "bob", "", None), ("delete_api_key", "bob/kid")]
+    assert fake.asked == [("create_api_key", "bob", "", None, Scope.FULL), ("delete_api_key", "bob/kid")]
 
 
 def test_an_api_key_has_a_title_and_an_end(run: Run, fake: FakeClient) -> None:
     run("user", "api-key", "--title", "ci", "--expires", "90d")
-    run("user", "api-key", "create", "ls")
-    assert fake.asked == [("create_api_key", "me", "ci", 90 * 86_400), ("create_api_key", "ls", "", None)]
+    run("user", "api-key", "create", "ls", "--scope", "read")
+    assert fake.asked == [
+        ("create_api_key", "me", "ci", 90 * 86_400, Scope.FULL),
+        ("create_api_key", "ls", "", None, Scope.READ),
+    ]
+
+
+def test_an_api_key_is_rotated(run: Run, fake: FakeClient) -> None:
+    ran = run("user", "api-key", "rotate", "nv_0123456789ab_secret", "--user", "bob", "--overlap", "1h")
+    assert ran.out == "nv_kid_secret\n"
+    run("user", "api-key", "rotate", "0123456789ab")
+    assert fake.asked == [("rotate_api_key", "bob/0123456789ab", 3600), ("rotate_api_key", "me/0123456789ab", 86_400)]
 
 
 def test_api_keys_are_listed_and_revoked(run: Run, fake: FakeClient) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import netvps.api.v1
-from netvps.domain.access.accounts import Caller, Role
+from netvps.domain.access.accounts import Caller, Role, Scope
 from netvps.domain.access.identity import RunnerIdentity, SessionIdentity
-from netvps.domain.access.permissions import MACHINES, OPEN, PEOPLE, require_permitted, short_name
+from netvps.domain.access.permissions import CREDENTIALS, MACHINES, OPEN, PEOPLE, require_permitted, short_name
 from netvps.errors import NotPermitted
 
 RUNNER, SESSION = RunnerIdentity("0" * 13), SessionIdentity("0" * 13, 1)
@@ -43,6 +43,19 @@ def test_each_role_may_do_what_the_one_before_may() -> None:
 def test_a_viewer_reads_only() -> None:
     reads = ("Get", "List", "Read", "Wait", "Watch")
     assert all(method.partition("/")[2].startswith(reads) for method, roles in PEOPLE.items() if Role.VIEWER in roles)
+
+
+@pytest.mark.parametrize("method", sorted(CREDENTIALS))
+def test_a_key_with_a_scope_gives_no_access_that_outlives_it(method: str) -> None:
+    caller = Caller("root", Role.ADMIN, Scope.SESSIONS)
+    with pytest.raises(NotPermitted, match=r"by an API key with scope sessions.*use a key with scope full"):
+        require_permitted(caller, method)
+    require_permitted(Caller("root", Role.ADMIN), method)
+
+
+def test_a_refusal_names_the_scope() -> None:
+    with pytest.raises(NotPermitted, match=r"with role viewer \(by an API key with scope read\) may not call Session"):
+        require_permitted(Caller("root", Role.VIEWER, Scope.READ), "SessionService/StopSession")
 
 
 def test_users_and_the_audit_log_are_for_admins() -> None:

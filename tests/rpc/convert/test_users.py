@@ -8,7 +8,7 @@ from hypothesis import given
 
 from netvps.api.v1 import ssh_key_pb2 as ssh_key_pb
 from netvps.api.v1 import user_pb2 as pb
-from netvps.domain.access.accounts import Credential, Role, SshKey, User
+from netvps.domain.access.accounts import Credential, Role, Scope, SshKey, User
 from netvps.domain.server import ServerInfo
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.server_info import server_info_from_proto, server_info_to_proto
@@ -62,13 +62,14 @@ def test_a_new_user_is_no_admin_unless_asked() -> None:
 def test_all_that_is_wrong_with_a_new_api_key_is_said_at_once(seconds: int) -> None:
     ttl = Duration(seconds=seconds)
     with pytest.raises(InvalidInput) as error:
-        create_api_key_from_proto(pb.CreateApiKeyRequest(parent="me", request_id="\n", title="\x1b", ttl=ttl))
-    assert [violation.field for violation in error.value.violations] == ["parent", "request_id", "title", "ttl"]
+        create_api_key_from_proto(pb.CreateApiKeyRequest(parent="me", request_id="\n", title="\x1b", ttl=ttl, scope=9))  # type: ignore[arg-type]
+    fields = [violation.field for violation in error.value.violations]
+    assert fields == ["parent", "request_id", "title", "ttl", "scope"]
 
 
 def test_a_new_api_key_lasts_as_long_as_asked() -> None:
     found = create_api_key_from_proto(pb.CreateApiKeyRequest(parent="users/me", ttl=Duration(seconds=60)))
-    assert found == CreateApiKey("me", "", "", timedelta(minutes=1))
+    assert found == CreateApiKey("me", "", "", timedelta(minutes=1), Scope.FULL)
     assert create_api_key_from_proto(pb.CreateApiKeyRequest(parent="users/me")).ttl is None
 
 

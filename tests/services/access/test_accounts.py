@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.access.accounts import Caller, Credential, Role, SshKey, User
+from netvps.domain.access.accounts import Caller, Credential, Role, Scope, SshKey, User
 from netvps.domain.access.ssh_key import PublicKey
-from netvps.errors import AlreadyExists, NotFound, NotPermitted, Unauthenticated, WrongState
+from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unauthenticated, WrongState
 from tests.fakes.keys import ed25519
 from tests.fakes.world import ALICE, BOB, ROOT
 
@@ -62,14 +62,67 @@ async def test_api_keys_are_listed_with_their_names_ends_and_last_use(world: Wor
     await world.access.create_api_key(ROOT, "bob")
     assert (await world.access.list_api_keys(ALICE, "me")).items == sorted([first, second], key=lambda key: key.kid)
     assert (first.title, first.expire_time) == ("laptop", world.clock() + timedelta(days=1))
-    assert world.access.last_use(first.kid) is None
+    assert await world.key_uses.last_uses([first.kid]) == {}
     await world.access.authenticate(secret)
-    assert (world.access.last_use(first.kid), world.access.last_use(second.kid)) == (world.clock(), None)
+    assert await world.key_uses.last_uses([first.kid, second.kid]) == {first.kid: world.clock()}
     world.clock.now += timedelta(days=1)
     with pytest.raises(Unauthenticated):
         await world.access.authenticate(secret)
     with pytest.raises(NotFound):
         await world.access.list_api_keys(ALICE, "bob")
+
+
+@pytest.mark.parametrize(
+    ("user", "scope", "role"),
+    [
+        (ROOT, Scope.FULL, Role.ADMIN),
+        (ROOT, Scope.SESSIONS, Role.USER),
+        (ROOT, Scope.READ, Role.VIEWER),
+        (ALICE, Scope.SESSIONS, Role.USER),
+        (ALICE, Scope.FULL, Role.USER),
+    ],
+)
+async def test_a_scope_limits_the_role(world: World, user: Caller, scope: Scope, role: Role) -> None:
+    _, secret = await world.access.create_api_key(ROOT, user.user, scope=scope)
+    assert await world.access.authenticate(secret) == Caller(user.user, role, scope)
+
+
+async def test_a_rotated_key_works_on_for_a_while_and_the_new_one_is_as_it_was(world: World) -> None:
+    old, before = await world.access.create_api_key(ROOT, "alice", title="ci", ttl=timedelta(days=90), scope=Scope.READ)
+    world.clock.now += timedelta(days=80)
+    new, secret = await world.access.rotate_api_key(ALICE, "me", old.kid, overlap=timedelta(hours=1))
+    assert (new.title, new.scope, new.expire_time) == ("ci", Scope.READ, world.clock() + timedelta(days=90))
+    for each in (before, secret):
+        assert (await world.access.authenticate(each)).user == "alice"
+    world.clock.now += timedelta(hours=1)
+    await world.access.authenticate(secret)
+    with pytest.raises(Unauthenticated):
+        await world.access.authenticate(before)
+    with pytest.raises(WrongState, match=f"API key {old.kid} has expired: make another one"):
+        await world.access.rotate_api_key(ALICE, "me", old.kid)
+
+
+async def test_a_rotation_never_lets_a_key_live_longer(world: World) -> None:
+    old, _ = await world.access.create_api_key(ROOT, "alice", ttl=timedelta(hours=1))
+    forever, _ = await world.access.create_api_key(ROOT, "alice")
+    await world.access.rotate_api_key(ALICE, "me", old.kid, overlap=timedelta(days=30))
+    new, _ = await world.access.rotate_api_key(ROOT, "alice", forever.kid, "r1")
+    ends = {key.kid: key.expire_time for key in await world.rows(Credential)}
+    assert (ends[old.kid], ends[forever.kid]) == (old.expire_time, world.clock() + timedelta(days=1))
+    assert new.expire_time is None
+    with pytest.raises(AlreadyExists, match="its secret is shown only once"):
+        await world.access.rotate_api_key(ROOT, "alice", forever.kid, "r1")
+
+
+async def test_what_is_wrong_with_a_rotation_is_said(world: World) -> None:
+    key, _ = await world.access.create_api_key(ROOT, "alice")
+    with pytest.raises(NotPermitted, match="user bob may not rotate API keys of other users"):
+        await world.access.rotate_api_key(BOB, "alice", key.kid)
+    with pytest.raises(NotFound, match=f"user bob has no API key {key.kid}"):
+        await world.access.rotate_api_key(BOB, "me", key.kid)
+    for overlap in (timedelta(seconds=-1), timedelta(days=31)):
+        with pytest.raises(InvalidInput, match=r"overlap: .* s is not between 0 and 30 days"):
+            await world.access.rotate_api_key(ALICE, "me", key.kid, overlap=overlap)
 
 
 async def test_people_revoke_their_own_api_keys(world: World) -> None:

@@ -86,6 +86,7 @@ class Calls:
     delete_user = UnaryMethod(people.delete_user)
     list_api_keys = ListMethod(people.list_api_keys)
     create_api_key = UnaryMethod(people.create_api_key)
+    rotate_api_key = UnaryMethod(people.rotate_api_key)
     delete_api_key = UnaryMethod(people.delete_api_key)
 
     list_ssh_keys = ListMethod(people.list_ssh_keys)

@@ -10,7 +10,7 @@ from netvps.rpc.client.calls.call import Pages, Unary, new_request_id, nothing
 from netvps.rpc.convert import names
 
 if TYPE_CHECKING:
-    from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+    from netvps.domain.access.accounts import ApiKey, Role, Scope, SshKey, User
     from netvps.domain.access.audit import AuditQuery, AuditRecord
 
 
@@ -64,20 +64,41 @@ def list_api_keys(user: str = names.ME) -> Pages[ApiKey]:
     )
 
 
-def create_api_key(user: str = names.ME, *, title: str = "", ttl: float | None = None) -> Unary[str]:
-    """Creates an API key, valid for `ttl` seconds or without expiry; the server does not store its secret."""
+def create_api_key(
+    user: str = names.ME, *, title: str = "", ttl: float | None = None, scope: Scope | None = None
+) -> Unary[str]:
+    """Creates an API key, valid for `ttl` seconds or without expiry; the server does not store its secret.
+
+    Without `scope` it may do all that its user may.
+    """
+    from netvps.rpc.convert.users import SCOPE
+
     request = user_pb2.CreateApiKeyRequest(parent=names.user_name(user), title=title, request_id=new_request_id())
     if ttl is not None:
         request.ttl.FromSeconds(round(ttl))
+    if scope is not None:
+        request.scope = SCOPE.to_proto(scope)
     return Unary("UserService/CreateApiKey", request, user_pb2.CreateApiKeyResponse, lambda answer: str(answer.secret))
+
+
+def rotate_api_key(name: str, overlap: float | None = None) -> Unary[str]:
+    """Creates an API key in place of "USER/KID", which works for `overlap` more seconds, by default a day."""
+    request = user_pb2.RotateApiKeyRequest(name=_api_key_name(name), request_id=new_request_id())
+    if overlap is not None:
+        request.overlap.FromSeconds(round(overlap))
+    return Unary("UserService/RotateApiKey", request, user_pb2.RotateApiKeyResponse, lambda answer: str(answer.secret))
+
+
+def _api_key_name(name: str) -> str:
+    user, slash, kid = name.partition("/")
+    if not slash:
+        raise InvalidInput.of("name", f"{name!r} is not USER/KID")
+    return names.api_key_name(user, kid)
 
 
 def delete_api_key(name: str) -> Unary[None]:
     """Revokes the API key "USER/KID"."""
-    user, slash, kid = name.partition("/")
-    if not slash:
-        raise InvalidInput.of("name", f"{name!r} is not USER/KID")
-    request = user_pb2.DeleteApiKeyRequest(name=names.api_key_name(user, kid), request_id=new_request_id())
+    request = user_pb2.DeleteApiKeyRequest(name=_api_key_name(name), request_id=new_request_id())
     return Unary("UserService/DeleteApiKey", request, user_pb2.ApiKey, nothing)
 
 

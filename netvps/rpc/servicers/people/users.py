@@ -7,19 +7,28 @@ from typing import TYPE_CHECKING
 from netvps.api.v1 import user_pb2 as pb
 from netvps.api.v1.user_pb2_grpc import UserServiceServicer
 from netvps.rpc.convert import names
-from netvps.rpc.convert.users import api_key_to_proto, create_api_key_from_proto, create_from_proto, user_to_proto
+from netvps.rpc.convert.users import (
+    api_key_to_proto,
+    create_api_key_from_proto,
+    create_from_proto,
+    rotate_api_key_from_proto,
+    user_to_proto,
+)
 from netvps.rpc.server import identity
+from netvps.services.access.accounts import OVERLAP
 
 if TYPE_CHECKING:
     from netvps.rpc.server.context import Context
     from netvps.services.access.accounts import Access
+    from netvps.services.access.key_uses import KeyUseLog
 
 
 class UserServicer(UserServiceServicer):
     """Raises the errors of the service."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, uses: KeyUseLog) -> None:
         self._access = access
+        self._uses = uses
 
     async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.User:
         return user_to_proto(await self._access.get_user(identity.caller(), names.parse_user_name(request.name)))
@@ -44,9 +53,22 @@ class UserServicer(UserServiceServicer):
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
         parsed = create_api_key_from_proto(request)
         credential, secret = await self._access.create_api_key(
-            identity.caller(), parsed.user, parsed.request_id, title=parsed.title, ttl=parsed.ttl
+            identity.caller(),
+            parsed.user,
+            parsed.request_id,
+            title=parsed.title,
+            ttl=parsed.ttl,
+            scope=parsed.scope,
         )
         return pb.CreateApiKeyResponse(api_key=api_key_to_proto(credential), secret=secret)
+
+    async def RotateApiKey(self, request: pb.RotateApiKeyRequest, context: Context) -> pb.RotateApiKeyResponse:
+        parsed = rotate_api_key_from_proto(request)
+        overlap = OVERLAP if parsed.overlap is None else parsed.overlap
+        credential, secret = await self._access.rotate_api_key(
+            identity.caller(), parsed.user, parsed.kid, parsed.request_id, overlap=overlap
+        )
+        return pb.RotateApiKeyResponse(api_key=api_key_to_proto(credential), secret=secret)
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
         page = await self._access.list_api_keys(
@@ -55,8 +77,9 @@ class UserServicer(UserServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
+        uses = await self._uses.last_uses([key.kid for key in page.items])
         return pb.ListApiKeysResponse(
-            api_keys=[api_key_to_proto(key, self._access.last_use(key.kid)) for key in page.items],
+            api_keys=[api_key_to_proto(key, uses.get(key.kid)) for key in page.items],
             next_page_token=page.next_page_token,
         )
 
