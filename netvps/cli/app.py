@@ -71,7 +71,7 @@ COMMANDS: Final = {
     "config-ssh": Entry("netvps.cli.access.config_ssh:config_ssh", "set up plain ssh to your sessions", _ACCESS),
     "cert": Entry("netvps.cli.access.cert:cert", "sign an SSH key for machines without netvps", _ACCESS),
     "key": Entry("netvps.cli.access.keys:key", "your SSH keys (add, ls, rm)", _ACCESS),
-    "user": Entry("netvps.cli.access.users:user", "people (add, ls, rm, api-key)", _ACCESS),
+    "user": Entry("netvps.cli.access.users:user", "people (add, ls, show, set, rm, api-key)", _ACCESS),
     "audit": Entry("netvps.cli.server.audit:audit", "who did what (ls, export, verify)", _MACHINES),
     "up": Entry("netvps.cli.machine.up:up", "start everything on this machine", _MACHINES),
     "down": Entry("netvps.cli.machine.down:down", "end what `up` started", _MACHINES),

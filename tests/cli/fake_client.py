@@ -327,6 +327,10 @@ class FakeClient:
         self._ask("create_user", name, role)
         return User(name, role, NOW)
 
+    def set_role(self, name: str, role: Role) -> User:
+        self._ask("set_role", name, role)
+        return User(name, role, NOW)
+
     def delete_user(self, name: str) -> User:
         self._ask("delete_user", name)
         return User(name, Role.USER, NOW)

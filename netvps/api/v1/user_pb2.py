@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/user.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"z\n\x04User\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x04 \x01(\x03\"\xe5\x01\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x04 \x01(\t\x12\x31\n\rlast_use_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05scope\x18\x06 \x01(\x0e\x32\x1a.netvps.api.v1.ApiKeyScope\"\x1e\n\x0eGetUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x11ListUsersResponse\x12\"\n\x05users\x18\x01 \x03(\x0b\x32\x13.netvps.api.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x11\x43reateUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"5\n\x11\x44\x65leteUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x9b\x01\n\x13\x43reateApiKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x05scope\x18\x05 \x01(\x0e\x32\x1a.netvps.api.v1.ApiKeyScope\"N\n\x14\x43reateApiKeyResponse\x12&\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"c\n\x13RotateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"N\n\x14RotateApiKeyResponse\x12&\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"K\n\x12ListApiKeysRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListApiKeysResponse\x12\'\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13\x44\x65leteApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03\x12\x0f\n\x0bROLE_VIEWER\x10\x04*x\n\x0b\x41piKeyScope\x12\x1d\n\x19\x41PI_KEY_SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PI_KEY_SCOPE_READ\x10\x01\x12\x1a\n\x16\x41PI_KEY_SCOPE_SESSIONS\x10\x02\x12\x16\n\x12\x41PI_KEY_SCOPE_FULL\x10\x03\x32\xf9\x04\n\x0bUserService\x12=\n\x07GetUser\x12\x1d.netvps.api.v1.GetUserRequest\x1a\x13.netvps.api.v1.User\x12N\n\tListUsers\x12\x1f.netvps.api.v1.ListUsersRequest\x1a .netvps.api.v1.ListUsersResponse\x12\x43\n\nCreateUser\x12 .netvps.api.v1.CreateUserRequest\x1a\x13.netvps.api.v1.User\x12\x43\n\nDeleteUser\x12 .netvps.api.v1.DeleteUserRequest\x1a\x13.netvps.api.v1.User\x12W\n\x0c\x43reateApiKey\x12\".netvps.api.v1.CreateApiKeyRequest\x1a#.netvps.api.v1.CreateApiKeyResponse\x12T\n\x0bListApiKeys\x12!.netvps.api.v1.ListApiKeysRequest\x1a\".netvps.api.v1.ListApiKeysResponse\x12W\n\x0cRotateApiKey\x12\".netvps.api.v1.RotateApiKeyRequest\x1a#.netvps.api.v1.RotateApiKeyResponse\x12I\n\x0c\x44\x65leteApiKey\x12\".netvps.api.v1.DeleteApiKeyRequest\x1a\x15.netvps.api.v1.ApiKeyB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/user.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"z\n\x04User\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x04 \x01(\x03\"\xe5\x01\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x04 \x01(\t\x12\x31\n\rlast_use_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05scope\x18\x06 \x01(\x0e\x32\x1a.netvps.api.v1.ApiKeyScope\"\x1e\n\x0eGetUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x11ListUsersResponse\x12\"\n\x05users\x18\x01 \x03(\x0b\x32\x13.netvps.api.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x11\x43reateUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"X\n\x11UpdateUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"5\n\x11\x44\x65leteUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x9b\x01\n\x13\x43reateApiKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x05scope\x18\x05 \x01(\x0e\x32\x1a.netvps.api.v1.ApiKeyScope\"N\n\x14\x43reateApiKeyResponse\x12&\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"c\n\x13RotateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"N\n\x14RotateApiKeyResponse\x12&\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"K\n\x12ListApiKeysRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListApiKeysResponse\x12\'\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13\x44\x65leteApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03\x12\x0f\n\x0bROLE_VIEWER\x10\x04*x\n\x0b\x41piKeyScope\x12\x1d\n\x19\x41PI_KEY_SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PI_KEY_SCOPE_READ\x10\x01\x12\x1a\n\x16\x41PI_KEY_SCOPE_SESSIONS\x10\x02\x12\x16\n\x12\x41PI_KEY_SCOPE_FULL\x10\x03\x32\xbe\x05\n\x0bUserService\x12=\n\x07GetUser\x12\x1d.netvps.api.v1.GetUserRequest\x1a\x13.netvps.api.v1.User\x12N\n\tListUsers\x12\x1f.netvps.api.v1.ListUsersRequest\x1a .netvps.api.v1.ListUsersResponse\x12\x43\n\nCreateUser\x12 .netvps.api.v1.CreateUserRequest\x1a\x13.netvps.api.v1.User\x12\x43\n\nUpdateUser\x12 .netvps.api.v1.UpdateUserRequest\x1a\x13.netvps.api.v1.User\x12\x43\n\nDeleteUser\x12 .netvps.api.v1.DeleteUserRequest\x1a\x13.netvps.api.v1.User\x12W\n\x0c\x43reateApiKey\x12\".netvps.api.v1.CreateApiKeyRequest\x1a#.netvps.api.v1.CreateApiKeyResponse\x12T\n\x0bListApiKeys\x12!.netvps.api.v1.ListApiKeysRequest\x1a\".netvps.api.v1.ListApiKeysResponse\x12W\n\x0cRotateApiKey\x12\".netvps.api.v1.RotateApiKeyRequest\x1a#.netvps.api.v1.RotateApiKeyResponse\x12I\n\x0c\x44\x65leteApiKey\x12\".netvps.api.v1.DeleteApiKeyRequest\x1a\x15.netvps.api.v1.ApiKeyB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.user_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_ROLE']._serialized_start=1427
-  _globals['_ROLE']._serialized_end=1522
-  _globals['_APIKEYSCOPE']._serialized_start=1524
-  _globals['_APIKEYSCOPE']._serialized_end=1644
+  _globals['_ROLE']._serialized_start=1517
+  _globals['_ROLE']._serialized_end=1612
+  _globals['_APIKEYSCOPE']._serialized_start=1614
+  _globals['_APIKEYSCOPE']._serialized_end=1734
   _globals['_USER']._serialized_start=108
   _globals['_USER']._serialized_end=230
   _globals['_APIKEY']._serialized_start=233
@@ -50,22 +50,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTUSERSRESPONSE']._serialized_end=635
   _globals['_CREATEUSERREQUEST']._serialized_start=637
   _globals['_CREATEUSERREQUEST']._serialized_end=728
-  _globals['_DELETEUSERREQUEST']._serialized_start=730
-  _globals['_DELETEUSERREQUEST']._serialized_end=783
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=786
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=941
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=943
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1021
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1023
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1122
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1124
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1202
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1204
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1279
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1281
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1368
-  _globals['_DELETEAPIKEYREQUEST']._serialized_start=1370
-  _globals['_DELETEAPIKEYREQUEST']._serialized_end=1425
-  _globals['_USERSERVICE']._serialized_start=1647
-  _globals['_USERSERVICE']._serialized_end=2280
+  _globals['_UPDATEUSERREQUEST']._serialized_start=730
+  _globals['_UPDATEUSERREQUEST']._serialized_end=818
+  _globals['_DELETEUSERREQUEST']._serialized_start=820
+  _globals['_DELETEUSERREQUEST']._serialized_end=873
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=876
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1031
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1033
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1111
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1113
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1212
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1214
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1292
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1294
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1369
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1371
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1458
+  _globals['_DELETEAPIKEYREQUEST']._serialized_start=1460
+  _globals['_DELETEAPIKEYREQUEST']._serialized_end=1515
+  _globals['_USERSERVICE']._serialized_start=1737
+  _globals['_USERSERVICE']._serialized_end=2439
 # @@protoc_insertion_point(module_scope)

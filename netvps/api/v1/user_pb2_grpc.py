@@ -51,6 +51,11 @@ class UserServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.CreateUserRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.User.FromString,
                 _registered_method=True)
+        self.UpdateUser = channel.unary_unary(
+                '/netvps.api.v1.UserService/UpdateUser',
+                request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.UpdateUserRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.User.FromString,
+                _registered_method=True)
         self.DeleteUser = channel.unary_unary(
                 '/netvps.api.v1.UserService/DeleteUser',
                 request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.DeleteUserRequest.SerializeToString,
@@ -99,6 +104,14 @@ class UserServiceServicer:
 
     def CreateUser(self, request, context):
         """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateUser(self, request, context):
+        """UpdateUser changes the role of a user. Open connections that the new role does not allow end. Errors: NOT_FOUND,
+        FAILED_PRECONDITION for the only admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +169,11 @@ def add_UserServiceServicer_to_server(servicer, server):
             'CreateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUser,
                     request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.CreateUserRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'UpdateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUser,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.UpdateUserRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_user__pb2.User.SerializeToString,
             ),
             'DeleteUser': grpc.unary_unary_rpc_method_handler(
@@ -266,6 +284,33 @@ class UserService:
             target,
             '/netvps.api.v1.UserService/CreateUser',
             netvps_dot_api_dot_v1_dot_user__pb2.CreateUserRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.UserService/UpdateUser',
+            netvps_dot_api_dot_v1_dot_user__pb2.UpdateUserRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_user__pb2.User.FromString,
             options,
             channel_credentials,

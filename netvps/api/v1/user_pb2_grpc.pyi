@@ -41,6 +41,10 @@ class UserServiceStub:
     """ListUsers returns users ordered by name."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
+    UpdateUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.UpdateUserRequest, _user_pb2.User]
+    """UpdateUser changes the role of a user. Open connections that the new role does not allow end. Errors: NOT_FOUND,
+    FAILED_PRECONDITION for the only admin.
+    """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.User]
     """DeleteUser removes a user with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_user_pb2.CreateApiKeyRequest, _user_pb2.CreateApiKeyResponse]
@@ -67,6 +71,10 @@ class UserServiceAsyncStub(UserServiceStub):
     """ListUsers returns users ordered by name."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_user_pb2.CreateUserRequest, _user_pb2.User]  # type: ignore[assignment]
     """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
+    UpdateUser: _aio.UnaryUnaryMultiCallable[_user_pb2.UpdateUserRequest, _user_pb2.User]  # type: ignore[assignment]
+    """UpdateUser changes the role of a user. Open connections that the new role does not allow end. Errors: NOT_FOUND,
+    FAILED_PRECONDITION for the only admin.
+    """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.User]  # type: ignore[assignment]
     """DeleteUser removes a user with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_user_pb2.CreateApiKeyRequest, _user_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
@@ -108,6 +116,16 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2.User, _abc.Awaitable[_user_pb2.User]]:
         """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
+
+    @_abc_1.abstractmethod
+    def UpdateUser(
+        self,
+        request: _user_pb2.UpdateUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_pb2.User, _abc.Awaitable[_user_pb2.User]]:
+        """UpdateUser changes the role of a user. Open connections that the new role does not allow end. Errors: NOT_FOUND,
+        FAILED_PRECONDITION for the only admin.
+        """
 
     @_abc_1.abstractmethod
     def DeleteUser(

@@ -68,6 +68,32 @@ def ls(form: str) -> None:
     _view().print_all(client().list_users(), form)
 
 
+@user.command("show")
+@click.argument("name", type=USER, default="me")
+@format_option
+def show(name: str, form: str) -> None:
+    """Print a person (by default yourself) with their role."""
+    _view().print_one(client().get_user(name), form)
+
+
+@user.command("set")
+@click.argument("name", type=USER)
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What they may do from now on.")
+@format_option
+def set_(name: str, role: str, form: str) -> None:
+    """Change the role of a person, at once: connections that it does not allow end.
+
+    Example: netvps user set alice --role operator
+    """
+    from netvps.domain.access.accounts import Role
+
+    changed = client().set_role(name, Role(role.upper()))
+    if form in {"table", "wide"}:
+        emit(changed.name)
+    else:
+        _view().print_one(changed, form)
+
+
 @user.command("rm")
 @click.argument("name", type=USER)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

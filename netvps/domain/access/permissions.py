@@ -119,6 +119,7 @@ PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
     "UserService/ListApiKeys": _VIEWER,
     "UserService/ListUsers": _ADMIN,
     "UserService/RotateApiKey": _USER,
+    "UserService/UpdateUser": _ADMIN,
 }
 """Methods for people, and the roles that may call them."""
 

@@ -91,6 +91,19 @@ def create_from_proto(message: pb.CreateUserRequest) -> CreateUser:
     return CreateUser(message.user_id, role, message.request_id)
 
 
+def update_from_proto(message: pb.UpdateUserRequest) -> tuple[str, Role, str]:
+    """The user, their new role, and the request id. Raises InvalidInput."""
+    checks, name, role = Checks(), "", Role.USER
+    with checks.nested():
+        name = names.parse_user_name(message.name)
+    with checks.nested():
+        role = ROLE.from_proto(message.role, "role")
+    with checks.nested():
+        names.check_request_id(message.request_id)
+    checks.done()
+    return name, role, message.request_id
+
+
 def create_api_key_from_proto(message: pb.CreateApiKeyRequest) -> CreateApiKey:
     """Parses the request. Raises InvalidInput."""
     checks = Checks()

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from netvps.domain.access.accounts import Caller
 from netvps.domain.access.permissions import OPEN, require_permitted, short_name
-from netvps.errors import InternalError, InvalidInput, NetvpsError, TimedOut, Unauthenticated
+from netvps.errors import InternalError, InvalidInput, NetvpsError, TimedOut, Unauthenticated, Unavailable
 from netvps.rpc.server import identity
 from netvps.rpc.server.call_audit import describe
 from netvps.rpc.status import DETAILS_KEY, to_status
@@ -122,22 +122,23 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
 
     @asynccontextmanager
     async def _reviewed(self, context: Context, who: Caller | Certified | None) -> AsyncIterator[None]:
-        """Ends a stream of a user with Unauthenticated once the credential that opened it is not valid any more."""
+        """Ends a stream of a user once the credential that opened it is not valid any more, or their role changed."""
         if not isinstance(who, Caller):
             yield
             return
-        ended: list[Unauthenticated] = []
+        ended: list[NetvpsError] = []
 
         async def review() -> None:
             while not ended:
                 await asyncio.sleep(REVIEW_SECONDS)
                 try:
-                    await self._authenticate(context)
+                    if await self._authenticate(context) != who:
+                        ended.append(Unavailable("your role changed: call again", reason="ROLE_CHANGED"))
                 except Unauthenticated as error:
                     ended.append(error)
-                    limit.reschedule(asyncio.get_running_loop().time())
                 except NetvpsError as error:
                     log.warning("cannot review a credential", error=str(error))
+            limit.reschedule(asyncio.get_running_loop().time())
 
         try:
             async with asyncio.timeout(None) as limit, Tasks() as tasks:

@@ -95,6 +95,21 @@ class Access:
                 return user
         return (await recall(self._store, User, request))[0]
 
+    async def set_role(self, caller: Caller, name: str, role: Role, request_id: str = "") -> User:
+        """Changes a user's role. Raises NotFound, and WrongState if no admin would be left."""
+        name = caller.user if name == ME else name
+        async with self._store.write(caller.user) as tx:
+            once = Idempotency(tx, caller, request_id, self._clock(), "UpdateUser", name, role)
+            request = await once.earlier()
+            if request is None:
+                user = await require_user(tx, name)
+                if role is not Role.ADMIN:
+                    await _require_another_admin(tx, user)
+                changed = await tx.put(replace(user, role=role)) if role is not user.role else user
+                await once.record(changed, name)
+                return changed
+        return (await recall(self._store, User, request))[0]
+
     async def delete_user(self, caller: Caller, name: str, request_id: str = "") -> User:
         """Removes a user with their keys. Raises NotFound, and WrongState while they own sessions."""
         name = caller.user if name == ME else name
@@ -202,12 +217,15 @@ async def _api_key(reader: Reader, owner: str, kid: str) -> Credential:
     return credential
 
 
+async def _require_another_admin(reader: Reader, user: User) -> None:
+    if await reader.find(User, role=Role.ADMIN) == [user]:
+        raise WrongState(f"{user.name} is the only admin: make another one first")
+
+
 async def _require_removable(reader: Reader, caller: Caller, user: User) -> None:
     if user.name == caller.user:
         raise WrongState("you cannot remove yourself: ask another admin")
-    admins = [other for other in await reader.find(User) if other.role is Role.ADMIN]
-    if admins == [user]:
-        raise WrongState(f"{user.name} is the only admin: make another one first")
+    await _require_another_admin(reader, user)
     sessions = await reader.find(Session, owner=user.name)
     if sessions:
         count = f"{len(sessions)} session{'s' if len(sessions) > 1 else ''}"

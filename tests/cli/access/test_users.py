@@ -30,6 +30,14 @@ def test_people_come_and_go(run: Run, fake: FakeClient, monkeypatch: pytest.Monk
     ]
 
 
+def test_a_role_is_shown_and_changed(run: Run, fake: FakeClient) -> None:
+    assert run("user", "set", "bob", "--role", "operator").out == "bob\n"
+    assert json.loads(run("user", "set", "bob", "--role", "viewer", "-o", "json").out)["role"] == "ROLE_VIEWER"
+    assert run("user", "set", "bob").code == exit_codes.USAGE
+    assert json.loads(run("user", "show", "-o", "json").out)["name"].startswith("users/")
+    assert fake.asked == [("set_role", "bob", Role.OPERATOR), ("set_role", "bob", Role.VIEWER), ("get_user", "me")]
+
+
 def test_an_api_key_is_data_and_can_be_revoked(run: Run, fake: FakeClient) -> None:
     ran = run("user", "api-key", "bob")
     assert ran.out == "nv_kid_secret\n"

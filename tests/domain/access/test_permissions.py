@@ -66,6 +66,7 @@ def test_users_and_the_audit_log_are_for_admins() -> None:
         "UserService/CreateUser",
         "UserService/DeleteUser",
         "UserService/ListUsers",
+        "UserService/UpdateUser",
     }
 
 

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from netvps.domain.access.accounts import Role, User
 from netvps.domain.access.permissions import MACHINES, OPEN, PEOPLE
 from netvps.domain.session.event import EventType
-from netvps.errors import Exhausted, InternalError, NotFound, Unauthenticated
+from netvps.errors import Exhausted, InternalError, NotFound, Unauthenticated, Unavailable
 from netvps.rpc.client.async_client import AsyncClient
 from netvps.rpc.client.channel import OPTIONS, TLS_OPTIONS, channel_credentials
 from netvps.rpc.server.open_calls import STRANGER_PER_CONNECTION
@@ -186,3 +186,15 @@ def _expected(method: str, role: Role) -> grpc.StatusCode:
     if method in OPEN or role in PEOPLE[method]:
         return grpc.StatusCode.INVALID_ARGUMENT
     return grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_an_open_stream_ends_when_the_role_of_its_user_changes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.rpc.server.interceptors.REVIEW_SECONDS", 0.02)
+    await site.services.access.set_role(ROOT, "alice", Role.OPERATOR)
+    async with AsyncClient(await site.remote("alice")) as client, aclosing(client.watch_sessions()) as events:
+        assert (await anext(events)).type is EventType.CAUGHT_UP
+        await site.do(lambda root: root.set_role("alice", Role.USER))
+        with pytest.raises(Unavailable, match="your role changed: call again"):
+            await asyncio.wait_for(anext(events), 5)

@@ -83,6 +83,7 @@ class Calls:
     get_user = UnaryMethod(people.get_user)
     list_users = ListMethod(people.list_users)
     create_user = UnaryMethod(people.create_user)
+    set_role = UnaryMethod(people.set_role)
     delete_user = UnaryMethod(people.delete_user)
     list_api_keys = ListMethod(people.list_api_keys)
     create_api_key = UnaryMethod(people.create_api_key)

@@ -43,6 +43,16 @@ def create_user(name: str, role: Role) -> Unary[User]:
     return Unary("UserService/CreateUser", request, user_pb2.User, user_from_proto)
 
 
+def set_role(name: str, role: Role) -> Unary[User]:
+    """Changes a user's role."""
+    from netvps.rpc.convert.users import ROLE, user_from_proto
+
+    request = user_pb2.UpdateUserRequest(
+        name=names.user_name(name), role=ROLE.to_proto(role), request_id=new_request_id()
+    )
+    return Unary("UserService/UpdateUser", request, user_pb2.User, user_from_proto)
+
+
 def delete_user(name: str) -> Unary[User]:
     """Removes a user with their keys."""
     from netvps.rpc.convert.users import user_from_proto

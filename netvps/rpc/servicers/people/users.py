@@ -12,6 +12,7 @@ from netvps.rpc.convert.users import (
     create_api_key_from_proto,
     create_from_proto,
     rotate_api_key_from_proto,
+    update_from_proto,
     user_to_proto,
 )
 from netvps.rpc.server import identity
@@ -45,6 +46,10 @@ class UserServicer(UserServiceServicer):
         parsed = create_from_proto(request)
         user = await self._access.create_user(identity.caller(), parsed.user_id, parsed.role, parsed.request_id)
         return user_to_proto(user)
+
+    async def UpdateUser(self, request: pb.UpdateUserRequest, context: Context) -> pb.User:
+        name, role, request_id = update_from_proto(request)
+        return user_to_proto(await self._access.set_role(identity.caller(), name, role, request_id))
 
     async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.User:
         name, request_id = names.parse_user_name(request.name), names.check_request_id(request.request_id)
