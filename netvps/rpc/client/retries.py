@@ -41,7 +41,7 @@ IDEMPOTENT: Final = {
     "ImageService": ("UpdateDefaultImage",),
     "RegistryService": ("UpdateRegistryLogin", "DeleteRegistryLogin"),
     "RunnerService": ("CreateJoinToken", "DeleteRunner", "LabelRunner"),
-    "UserService": ("CreateUser", "DeleteUser", "CreateApiKey", "DeleteApiKey"),
+    "UserService": ("CreateUser", "UpdateUser", "DeleteUser", "CreateApiKey", "RotateApiKey", "DeleteApiKey"),
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),
     "ShareService": ("UpdateShare", "DeleteShare"),
 }

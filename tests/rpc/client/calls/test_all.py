@@ -64,7 +64,11 @@ def functions() -> dict[str, Any]:
 def made(name: str, build: Any) -> Unary[Any] | Pages[Any] | Stream[Any]:
     needed = [one.name for one in inspect.signature(build).parameters.values() if one.default is one.empty]
     example = {key: EXAMPLES[key] for key in needed}
-    own = {"delete_api_key": {"name": "alice/kid"}, "share_session": {"role": "USE"}}
+    own = {
+        "delete_api_key": {"name": "alice/kid"},
+        "rotate_api_key": {"name": "alice/kid"},
+        "share_session": {"role": "USE"},
+    }
     call: Unary[Any] | Pages[Any] | Stream[Any] = build(**(example | own.get(name, {})))
     return call
 
