@@ -128,6 +128,7 @@ CREDENTIALS: Final = frozenset(
         "SshKeyService/CreateSshKey",
         "SshKeyService/DeleteSshKey",
         "SshKeyService/IssueSshCertificate",
+        "UrlService/CreateUrlLogin",
         "UserService/CreateApiKey",
         "UserService/DeleteApiKey",
         "UserService/RotateApiKey",

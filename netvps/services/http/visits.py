@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from netvps.domain.access.accounts import Caller, Credential, User
+from netvps.domain.access.accounts import Caller, Credential, Scope, User
 from netvps.domain.access.sharing import Right
 from netvps.errors import DataLoss, Exhausted, NotFound, Unauthenticated
 from netvps.services.access.logins import SessionRef, ref_to
@@ -128,7 +128,8 @@ class Visits:
         revoked = login.kid and (credential is None or credential.expired(self._clock()))
         if user is None or _seconds(user.create_time) != login.born or revoked:
             raise _unknown()
-        return Caller(user.name, user.role)
+        scope = credential.scope if credential else Scope.FULL
+        return Caller(user.name, scope.limits(user.role), scope)
 
     def _login(self, cookie: str, host: str) -> _Login:
         login = _Login(*self._open(cookie, f"HTTP cookie of {host}"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.access.accounts import User
+from netvps.domain.access.accounts import Scope, User
 from netvps.domain.access.sharing import ShareRole
 from netvps.domain.http.site import Site
 from netvps.errors import DataLoss, NotFound, NotPermitted, Unauthenticated
@@ -111,6 +111,15 @@ async def test_a_revoked_key_ends_its_cookies(world: World, visits: Visits) -> N
     cookie = await entered(visits, key)
     await world.access.delete_api_key(ALICE, "me", credential.kid)
     with pytest.raises(Unauthenticated):
+        await visits.visit(HOST, cookie, "")
+
+
+async def test_a_cookie_has_the_scope_of_its_key(world: World, visits: Visits) -> None:
+    _, key = await world.access.create_api_key(ROOT, "alice", scope=Scope.READ)
+    with pytest.raises(NotPermitted):
+        await visits.visit(HOST, "", key)
+    cookie = await entered(visits, key)
+    with pytest.raises(NotPermitted):
         await visits.visit(HOST, cookie, "")
 
 
