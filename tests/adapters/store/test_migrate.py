@@ -67,7 +67,7 @@ async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock
     ):
         async with open_store(url, clock):
             pass
-    await run(url, "UPDATE alembic_version SET version_num = '0017'")
+    await run(url, "UPDATE alembic_version SET version_num = '0018'")
     async with open_store(url, clock) as store, store.read() as view:
         assert await view.find(Lease) == [lease]
 
