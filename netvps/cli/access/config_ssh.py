@@ -38,7 +38,7 @@ option = click.option(
 @click.option(
     "--proxy/--no-proxy",
     default=None,
-    help="Reach NAME.OWNER.nv.internal by `netvps ssh-proxy`: faster, and ssh goes on when the server restarts.",
+    help="Reach NAME.OWNER.nv.internal by `netvps ssh-proxy HOST`: faster, and ssh goes on when the server restarts.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def config_ssh(remove: bool, unless_removed: bool, proxy: bool | None, quiet: bool) -> None:

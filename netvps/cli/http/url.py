@@ -33,4 +33,4 @@ def url(name: str, port: int | None, open_: bool, login: bool) -> None:
         return
     emit(connection.get_url(name, port).uri)
     if open_ and not webbrowser.open(connection.create_url_login(name, port)):
-        note("this machine has no browser: open what `netvps url --login` prints in another one")
+        note(f"this machine has no browser: open what `netvps url {name} --login` prints in another one")

@@ -66,7 +66,7 @@ def _needs_token(template: str) -> bool:
 
 def _environment(template: str, values: Mapping[str, str], shape: str, options: Mapping[str, str]) -> str:
     """The text of .env. Raises InvalidInput for a value that the programs refuse, or that nothing here reads."""
-    lines = [f"# Settings of compose.yml; written by `netvps init --shape {shape}`."]
+    lines = [f"# Settings of compose.yml; written by netvps for the shape {shape}."]
     known = {name: (kind, default) for name, kind, default in _VARIABLE.findall(template) if name != _TOKEN}
     for name in options:
         if name not in known:

@@ -123,8 +123,8 @@ class Site:
         if len(label) > _LABEL_MAX or self.place_of(f"{label}.{self.domain}") != place:
             raise WrongState(
                 f"port {place.port} of {session} has no host below {self.domain}: the names have more than {_LABEL_MAX}"
-                f" characters together, or contain {_SEPARATOR}; rename the session, or forward the port with"
-                f" netvps forward"
+                f" characters together, or contain {_SEPARATOR}; rename the session, or forward the"
+                f" port with netvps forward {session} {place.port}"
             )
         return f"{label}.{self.domain}"
 

@@ -221,7 +221,7 @@ def why_none(  # noqa: PLR0911 — one answer per cause
         return f"no runner that is online can start sessions now ({problems}); it starts when one can"
     online = [runner for runner in able if admits(spec, runner)]
     if not online:
-        return f"no runner that is online matches {shown(spec.runner_filter)}; see netvps runner ls --filter"
+        return f"no runner that is online matches {shown(spec.runner_filter)}; see netvps runner ls"
     if wrong := images.why_none(online):
         return wrong
     if spec.network is Network.OVERLAY and not any(runner.underlay for runner in online):

@@ -134,7 +134,9 @@ class Agent:
         does not know the target.
         """
         if isinstance(target, ResumableTarget) and not self.hello.resumable:
-            raise WrongState("its agent is of an older netvps: restart it with netvps restart, or use plain ssh")
+            raise WrongState(
+                "its agent is of an older netvps: restart the session (netvps restart NAME), or use plain ssh"
+            )
         if len(self._dials) >= MAX_PENDING or len(self._dials) + len(self.streams) >= MAX_STREAMS:
             raise Exhausted("the session has too many connections: close some")
         request = DialRequest(secrets.token_urlsafe(16), target, origin, direct and self.hello.direct)

@@ -86,7 +86,8 @@ async def _able(reader: Reader, session: Session, online: list[Runner], now: dat
         have = ", ".join(sorted({runner.capacity.architecture for runner in holding}))
         why = (
             f"its snapshot {snapshot.full_name} is of {made_on}, and the runners that are online and hold it are "
-            f"{have}: start one of {made_on} that holds it, or ask for more copies (netvps snapshot copies)"
+            f"{have}: start one of {made_on} that holds it, or ask for more copies "
+            f"(netvps snapshot copies NAME SNAPSHOT 2)"
         )
     return wait(session, "", why, now)
 

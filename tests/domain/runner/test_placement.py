@@ -204,9 +204,7 @@ def test_a_filter_keeps_a_session_from_other_runners_and_says_so() -> None:
     assert choose(session, [plain], {}) is None
     assert not fits(session.spec, plain)
     assert why_not(session, plain, Use()) == "it does not match 'labels.rack=3'"
-    assert why_none(session.spec, [plain]) == (
-        "no runner that is online matches 'labels.rack=3'; see netvps runner ls --filter"
-    )
+    assert why_none(session.spec, [plain]) == ("no runner that is online matches 'labels.rack=3'; see netvps runner ls")
 
 
 def test_packing_fills_one_runner_after_the_other_and_claims_none_in_full_while_there_is_room() -> None:

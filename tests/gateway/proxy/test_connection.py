@@ -197,7 +197,7 @@ Change = Callable[[World], None]
             ),
             line(
                 Word.REFUSED,
-                "its agent is of an older netvps: restart it with netvps restart, or use plain ssh",
+                "its agent is of an older netvps: restart the session (netvps restart NAME), or use plain ssh",
             ),
         ),
     ],

@@ -78,7 +78,7 @@ async def test_a_plan_says_why_each_runner_cannot_have_it(world: World) -> None:
         "it is cordoned; netvps runner uncordon lab1 ends that",
         "it does not match 'labels:ssd'",
     ]
-    assert plan.session.message == ("no runner that is online matches 'labels:ssd'; see netvps runner ls --filter")
+    assert plan.session.message == ("no runner that is online matches 'labels:ssd'; see netvps runner ls")
     with pytest.raises(NotPermitted):
         await world.sessions.plan(ALICE, session_id="dev1", owner="bob", spec=SessionSpec())
 
