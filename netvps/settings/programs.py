@@ -157,7 +157,7 @@ class ServerSettings(Settings):
     apps_listen: Annotated[str, AfterValidator(ip_address)] = Field(
         default="127.0.0.1", description="IP address to listen on for URLs of sessions"
     )
-    apps_port: Port = Field(default=7481, description="URLs of sessions, over HTTP")
+    apps_port: Port = Field(default=7482, description="URLs of sessions, over HTTP")
     apps_url: Annotated[str, AfterValidator(url_of_domain)] = Field(
         default="",
         description="URL below whose domain sessions have hosts, as browsers see it: https://apps.example; by default"

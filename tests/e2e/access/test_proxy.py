@@ -145,7 +145,7 @@ def test_transfers_go_on_when_the_server_is_killed_and_started_again(system: Sys
         writing.start()
         return writing
 
-    with ssh:
+    with ssh, ending(ssh):
         for number, part in enumerate(parts):
             writing = send(part)
             read_until(sum(map(len, parts[:number])) + len(part) // 2)
@@ -166,7 +166,8 @@ def test_who_loses_access_is_out_and_hears_why(system: System) -> None:
     system.netvps("create", "going")
     words = _words(system, "ssh", _host("going"), "echo in; sleep 100")
     environment = system.full_environment()
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as ssh:
+    ssh = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    with ssh, ending(ssh):
         assert ssh.stdout is not None
         assert ssh.stderr is not None
         assert ssh.stdout.readline() == b"in\n"

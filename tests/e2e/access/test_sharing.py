@@ -86,7 +86,9 @@ def _gateway(system: System) -> int:
     """The pid of its gateway."""
     lines = {int(folder.name): _command_line(folder) for folder in Path("/proc").glob("[0-9]*")}
     (pid,) = [
-        pid for pid, line in lines.items() if "netvps.programs" in line and f"--control {system.runtime}/" in line
+        pid
+        for pid, line in lines.items()
+        if "netvps.programs.gateway " in line and f"--control {system.runtime}/" in line
     ]
     return pid
 
