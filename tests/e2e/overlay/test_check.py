@@ -127,6 +127,7 @@ def test_a_session_that_is_stopped_is_named(lab: Lab) -> None:
     try:
         (finding,) = check(lab, "web", "db")
         assert (finding["verdict"], finding["check"]) == ("fail", "session web.root")
-        assert (finding["text"], finding["remedy"]) == ("it is STOPPED", "netvps start web.root")
+        assert finding["text"].partition(":")[0] == "it is STOPPED"  # and that its files are being copied, if they are
+        assert finding["remedy"] == "netvps start web.root"
     finally:
         lab.netvps("start", "web")
