@@ -131,7 +131,7 @@ async def run(context: Context, given: Mapping[str, Any]) -> None:
         return
     tls = _tls(given["tls_cert"], given["tls_key"])
     where = site(host, port, tls=tls is not None, public_url=given["public_url"], proxies=given["trusted_proxy"])
-    sock = listen_at(host, port, "netvps web cannot listen on")
+    sock = listen_at(host, port, "netvps web cannot listen on", "--listen")
     logins = Logins(ContextAccounts(context), time.monotonic)
     title = "" if context.name == LOCAL else context.name
     apps = TerminalApps(context.address, warm_after=0, ca_certificate=context.ca_certificate or "", title=title)

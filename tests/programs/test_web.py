@@ -142,7 +142,9 @@ def test_it_does_not_start_with_what_is_unsafe_or_wrong(
 async def test_a_port_in_use_is_said_so(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"netvps web cannot listen on 127.0.0.1:{port}: address in use"):
+        with pytest.raises(
+            ConfigError, match=f"netvps web cannot listen on 127.0.0.1:{port}: address in use; .*--listen"
+        ):
             await web.run(local(site), GIVEN | {"listen": f"127.0.0.1:{port}"})
 
 

@@ -251,8 +251,13 @@ class _Arrival(asyncio.Protocol):
         self.refuse(reason)
 
 
-def listen_at(host: str, port: int, what: str = "the SSH gateway cannot listen on") -> socket.socket:
-    """A socket that listens on an IP address. Raises ConfigError if it cannot; `what` begins its sentence."""
+def listen_at(
+    host: str, port: int, what: str = "the SSH gateway cannot listen on", option: str = "--ssh-port"
+) -> socket.socket:
+    """A socket that listens on an IP address.
+
+    Raises ConfigError if it cannot: `what` begins its sentence, `option` chooses another port.
+    """
     v6 = ipaddress.ip_address(host).version == 6  # noqa: PLR2004 — IPv6
     sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -264,12 +269,11 @@ def listen_at(host: str, port: int, what: str = "the SSH gateway cannot listen o
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise ConfigError(_cannot_listen(what, host, port, error)) from error
+        raise ConfigError(_cannot_listen(f"{what} {host}:{port}", option, error)) from error
     return sock
 
 
-def _cannot_listen(failure: str, host: str, port: int, error: OSError) -> str:
-    what = f"{failure} {host}:{port}"
+def _cannot_listen(what: str, option: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"{what}: address in use; stop the other process (ss -ltnp), or choose another port"
+        return f"{what}: address in use; stop the other process (ss -ltnp), or choose another port with {option}"
     return f"{what}: {error.strerror or error}"

@@ -30,7 +30,9 @@ async def start_apps(
     arguments = ["--url", site.url(site.domain), "--account", account]
     for proxy in settings.apps_proxies.split(",") if settings.apps_proxies else ():
         arguments += ["--proxy", proxy]
-    sock = listen_at(settings.apps_listen, settings.apps_port, "cannot listen for the URLs of sessions on")
+    sock = listen_at(
+        settings.apps_listen, settings.apps_port, "cannot listen for the URLs of sessions on", "--apps-port"
+    )
     control = settings.paths.gateway_socket
     process = GatewayProcess(sock, control, worker, settings.drain, program="http", arguments=arguments)
     return await stack.enter_async_context(process), Urls(store, clock.now, worker.visits)

@@ -29,7 +29,7 @@ async def start_front(stack: AsyncExitStack, host: str, port: int, behind: Behin
     except ConfigError as error:
         log.warning("SSH by the tunnel is slower than it could be", error=error.message)
         return None
-    listening = listen_at(host, port, "the server cannot listen for runners and agents on")
+    listening = listen_at(host, port, "the server cannot listen for runners and agents on", "--link-port")
     front = Front(program, listening, behind, tunnels)
     await front.__aenter__()
     if not front.running:
