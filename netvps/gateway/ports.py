@@ -227,3 +227,6 @@ class Visitors(Waker, Protocol):
 
     async def enter(self, host: str, code: str) -> str:
         """The cookie of a host for a code. Raises Unauthenticated."""
+
+    def on_access(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a user's name ('': everyone) whenever what they may do may have changed."""

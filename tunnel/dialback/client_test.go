@@ -147,6 +147,9 @@ func TestEachDirectionEndsByItself(t *testing.T) {
 		t.Fatalf("the agent does not end its stream: %v", err)
 	}
 	stream.End()
+	if seen := a.activity.Snapshot(); seen.GetLastByteTime() != nil {
+		t.Fatalf("bytes of a port are activity: %v", seen)
+	}
 }
 
 func TestUnixTargetAndFailuresInWords(t *testing.T) {

@@ -58,7 +58,7 @@ func (l *link) open(ctx, control context.Context, request *api.DialRequest) {
 		if target == nil {
 			serve(conn)
 		} else {
-			forward.Pipe(conn, target, l.client.Activity.Touch)
+			forward.Pipe(conn, target, func() {}) // no activity: the server counts requests, and knows a person's from a probe
 		}
 		conn.Wait()
 	})

@@ -24,6 +24,7 @@ from netvps.gateway.http.upstream import Upstream
 if TYPE_CHECKING:
     from netvps.gateway.http.answers import Answer
     from netvps.gateway.http.head import AnswerHead, RequestHead
+    from netvps.gateway.http.reviews import Admission
     from netvps.gateway.ports import Stream
 
 HEAD_SECONDS: Final = 10.0
@@ -62,6 +63,8 @@ class Exchange(asyncio.Protocol):
         """Of the answer that was sent; 0 if none was."""
         self.received = self.sent = 0
         """Bytes of the client's body, and of the answer."""
+        self.admission: Admission | None = None
+        """Why it was let through to an app; None while it is not."""
         self.transport: asyncio.Transport | None = None
         self.peer = ""
         self._server = server

@@ -17,6 +17,7 @@ from netvps.gateway.http.answers import explained, is_navigation, page, redirect
 from netvps.gateway.http.cookies import cookie_header, cookie_name, cookie_of, without_cookie
 from netvps.gateway.http.head import request_bytes
 from netvps.gateway.http.logins import Logins
+from netvps.gateway.http.reviews import Reviews
 from netvps.gateway.ssh.readiness import shown_name
 from netvps.gateway.wake.wakes import Wakes
 from netvps.services.access.logins import Grant
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from netvps.gateway.http.answers import Answer
     from netvps.gateway.http.exchange import Exchange
     from netvps.gateway.http.head import RequestHead
+    from netvps.gateway.http.reviews import Admission
     from netvps.gateway.ports import PortDialer, Stream, Visitors
     from netvps.services.http.visits import AdmittedRequest
     from netvps.tasks import Tasks
@@ -59,9 +61,16 @@ class Requests:
     """Serves complete heads."""
 
     def __init__(
-        self, plane: Visitors, dialer: PortDialer, site: Site, tasks: Tasks, *, proxies: Collection[str] = ()
+        self,
+        plane: Visitors,
+        dialer: PortDialer,
+        site: Site,
+        tasks: Tasks,
+        exchanges: Collection[Exchange],
+        *,
+        proxies: Collection[str] = (),
     ) -> None:
-        """`proxies` are IP addresses whose X-Forwarded headers are passed on."""
+        """`exchanges` are all that are open; `proxies` are IP addresses whose X-Forwarded headers are passed on."""
         self._plane, self._dialer, self._site = plane, dialer, site
         self._tasks = tasks
         self._proxies = proxies
@@ -72,6 +81,7 @@ class Requests:
         self._woken: dict[str, float] = {}
         """When a session was woken, by its uid: its app may need a moment."""
         self._logins = Logins(plane, site)
+        self._reviews = Reviews(plane, tasks, exchanges)
 
     async def serve(self, exchange: Exchange, head: RequestHead) -> str:
         """Answers a request, or connects it to an app; returns the user, '' if it is not known."""
@@ -83,7 +93,8 @@ class Requests:
             if head.path.startswith(OWN_PATH):
                 exchange.answer(await self._enter(head))
                 return user
-            admitted = await self._admit(head)
+            exchange.admission = await self._admit(head)
+            admitted = exchange.admission.request
             user = admitted.user
             stream = await self._reach(head, admitted, exchange.peer)
             exchange.connect(stream, self._rewritten(head, exchange))
@@ -100,13 +111,14 @@ class Requests:
 
     # Who
 
-    async def _admit(self, head: RequestHead) -> AdmittedRequest:
+    async def _admit(self, head: RequestHead) -> Admission:
         scheme, _, key = head.get(CREDENTIAL).partition(" ")
         api_key = key.strip() if scheme.lower() == "bearer" else ""
         if not api_key and not self._is_from_same_owner(head):
             text = "a page of another owner's session sent this request, and yours was not asked: open the URL itself"
             raise _Instead(explained(head, 403, "not permitted", text))
-        return await self._plane.visit(head.host, "" if api_key else cookie_of(head, cookie_name(self._site)), api_key)
+        cookie = "" if api_key else cookie_of(head, cookie_name(self._site))
+        return await self._reviews.admit(head.host, cookie, api_key)
 
     def _is_from_same_owner(self, head: RequestHead) -> bool:
         """Whether no page of another owner sent it: hosts of one domain are one site, so browsers add the cookie."""

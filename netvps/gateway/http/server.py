@@ -46,7 +46,7 @@ class HttpServer:
 
     def __init__(
         self,
-        requests: Callable[[Tasks], Requests],
+        requests: Callable[[Tasks, Collection[Exchange]], Requests],
         *,
         sock: socket.socket,
         tls: ssl.SSLContext | None = None,
@@ -56,9 +56,9 @@ class HttpServer:
         self._sock, self._tls = sock, tls
         self._proxies = proxies
         self._tasks = Tasks()
-        self._requests = requests(self._tasks)
         self._open: dict[Exchange, float] = {}
         """When each began."""
+        self._requests = requests(self._tasks, self._open)
         self._users: dict[Exchange, str] = {}
         self._sources: Counter[str] = Counter()
         self._empty = asyncio.Event()

@@ -60,8 +60,12 @@ class FakePlane:
     """Port of a session's app on this machine, by its uid; without one, nothing listens."""
     dials: list[tuple[str, int, bool]] = field(default_factory=list)
     wakes: list[tuple[str, str, LoginKind]] = field(default_factory=list)
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
     looks: asyncio.Event = field(default_factory=asyncio.Event)
     """A session that is being woken runs once it is set."""
+
+    def on_access(self, listener: Callable[[str], None]) -> None:
+        self.listeners.append(listener)
 
     async def visit(self, host: str, cookie: str, api_key: str) -> AdmittedRequest:
         user = cookie or api_key

@@ -32,6 +32,11 @@ async def test_changes_of_keys_shares_and_users_name_the_user(world: World) -> N
         assert await heard.get() == "bob"
         await world.access.create_user(ROOT, "eve", Role.USER)
         assert await heard.get() == "eve"
+        credential, _ = await world.access.create_api_key(ROOT, "eve")
+        assert await heard.get() == "eve"
+        await world.runners.create_join_token(ROOT)  # of no user
+        await world.access.delete_api_key(ROOT, "eve", credential.kid)
+        assert await heard.get() == "eve"
 
 
 async def test_who_missed_changes_checks_everyone(world: World) -> None:

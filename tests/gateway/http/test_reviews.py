@@ -1,0 +1,60 @@
+"""What is open ends when it would not be let through any more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from netvps.errors import NotPermitted
+from netvps.services.http.visits import AdmittedRequest
+from tests.gateway.http.conftest import ALICE, World, read_head
+from tests.gateway.http.test_exchange import GET
+
+UPGRADE = GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+async def web_socket(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_head(reader)
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+    while data := await reader.read(9):
+        writer.write(data)
+
+
+async def asked_again() -> None:
+    """Returns once all that is open was decided about again."""
+    while any(task.get_name().startswith("review") for task in asyncio.all_tasks()):
+        await asyncio.sleep(0)
+
+
+async def test_an_open_websocket_ends_with_what_let_it_through(world: World) -> None:
+    await world.app(web_socket)
+    reader, writer = await world.connect()
+    writer.write(UPGRADE)
+    assert b" 101 " in await read_head(reader)
+    (listener,) = world.plane.listeners
+    listener("bob")
+    listener("alice")  # who may still do it
+    await asked_again()
+    writer.write(b"x")
+    assert await reader.readexactly(1) == b"x"
+    del world.plane.states["alice"]
+    listener("alice")
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.read(), 10)
+
+
+async def test_a_change_while_it_is_asked_is_not_missed(world: World) -> None:
+    visit, asked = world.plane.visit, 0
+
+    async def changed_meanwhile(host: str, cookie: str, api_key: str) -> AdmittedRequest:
+        nonlocal asked
+        found, asked = await visit(host, cookie, api_key), asked + 1
+        if asked == 1:
+            world.plane.listeners[0]("alice")
+            return found
+        raise NotPermitted("not any more")
+
+    world.plane.visit = changed_meanwhile  # type: ignore[method-assign]
+    assert (await world.get("/", ALICE)).startswith("HTTP/1.1 403 ")
+    assert (asked, world.plane.dials) == (2, [])
