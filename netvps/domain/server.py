@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from netvps.domain.access.invitations import Registration
+
 INTERNAL_NAME: Final = "control.netvps.internal"
 """The DNS name in every server's certificate. Clients pin the CA and expect this name, whatever address they dial."""
 
@@ -26,3 +28,6 @@ class ServerInfo:
     default_image: str
     names: tuple[str, ...] = ()
     """Names and addresses in the TLS certificate of the API."""
+    registration: Registration = Registration.CLOSED
+    """Who may make an account for themselves."""
+    api_address: str = ""

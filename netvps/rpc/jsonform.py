@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from netvps.api.v1 import audit_pb2 as pb
 from netvps.domain.access.accounts import ApiKey, SshKey, User
 from netvps.domain.access.audit import AuditRecord
+from netvps.domain.access.invitations import InvitationView
 from netvps.domain.access.sharing import NamedShare
 from netvps.domain.image.image import DefaultImage, ImageView
 from netvps.domain.image.login import RegistryLogin
@@ -27,6 +28,7 @@ from netvps.domain.snapshot.diff import Diff
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import images
+from netvps.rpc.convert.access.registration import invitation_to_proto
 from netvps.rpc.convert.audit import audit_record_from_proto, audit_record_to_proto
 from netvps.rpc.convert.metrics import sample_to_proto
 from netvps.rpc.convert.registries import login_to_proto
@@ -54,6 +56,7 @@ Printable = (
     | User
     | ApiKey
     | SshKey
+    | InvitationView
     | NamedShare
     | ServerInfo
     | RunnerView
@@ -92,6 +95,7 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     DefaultImage: images.default_to_proto,
     RegistryLogin: login_to_proto,
     Diff: diff_to_proto,
+    InvitationView: invitation_to_proto,
     User: user_to_proto,
     ApiKey: listed_api_key_to_proto,
     SshKey: ssh_key_to_proto,

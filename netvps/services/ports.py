@@ -54,6 +54,7 @@ class Reader(Protocol):
     | user | name | role |
     | ssh_key | fingerprint | fingerprint, owner |
     | share | session, user: "UID.NAME" | session, user, owner |
+    | invitation | kid | issuer |
     | credential | kid | purpose, subject, used_by, used_for |
     | lease | cidr | runner |
     | request | request_key | — |

@@ -152,6 +152,11 @@ class ServerSettings(Settings):
     ssh_balancers: Annotated[str, BeforeValidator(joined), AfterValidator(networks), Repeatable()] = Field(
         default="", description="load balancers that send PROXY protocol v2: addresses or networks, with commas"
     )
+    registration: Literal["closed", "invite_only", "open"] = Field(
+        default="closed",
+        description="who may make an account for themselves: closed (admins add users), invite_only (those with an"
+        " invitation) or open (all who reach the API)",
+    )
     terminal_ui: bool = Field(default=True, description="the terminal UI for `ssh HOST` without a session's name")
     http_port: Port = Field(default=7480, description="health and metrics over HTTP")
     apps_listen: Annotated[str, AfterValidator(ip_address)] = Field(

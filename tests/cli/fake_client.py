@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self, cast
 
 from netvps.client import Client, WatchEvent
-from netvps.domain.access.accounts import ApiKey, Role, Scope, SshKey, User
+from netvps.domain.access.accounts import ApiKey, SshKey
 from netvps.domain.access.audit import AuditQuery, AuditRecord
 from netvps.domain.access.sharing import NamedShare, Share, ShareRole
 from netvps.domain.access.ssh_key import PublicKey
@@ -34,8 +34,9 @@ from netvps.domain.session.spec import SessionSpec
 from netvps.domain.sleep.idle import SleepPlan
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import AlreadyExists, NotFound, Unavailable
+from tests.cli.fake_people import MOMENT, FakePeople
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NOW = MOMENT
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostKeyHostKeyHostKeyHostKeyHostKeyHostKey0 gateway"
 INFO = ServerInfo("0.1.0", "c1", "", ":2222", HOST_KEY, "", ":7444", "netvps/debian:latest")
 
@@ -60,7 +61,7 @@ def session(name: str = "dev1", state: SessionState = SessionState.RUNNING, **ch
 
 
 @dataclass
-class FakeClient:
+class FakeClient(FakePeople):
     """Fulfils netvps.rpc.client.client.Client. `script` are the events that a watch brings after the list."""
 
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -310,47 +311,10 @@ class FakeClient:
         self._ask("check_network", sessions)
         return self.findings
 
-    def get_user(self, name: str = "me") -> User:
-        self._ask("get_user", name)
-        return User("alice", Role.ADMIN, NOW)
-
     def list_audit_records(self, query: AuditQuery) -> Iterator[AuditRecord]:
         self._ask("list_audit_records", query)
         found = [each for each in self.records if query.matches(each)]
         yield from found[::-1] if query.newest_first else found
-
-    def list_users(self) -> Iterator[User]:
-        self._ask("list_users")
-        yield User("alice", Role.ADMIN, NOW)
-
-    def create_user(self, name: str, role: Role) -> User:
-        self._ask("create_user", name, role)
-        return User(name, role, NOW)
-
-    def set_role(self, name: str, role: Role) -> User:
-        self._ask("set_role", name, role)
-        return User(name, role, NOW)
-
-    def delete_user(self, name: str) -> User:
-        self._ask("delete_user", name)
-        return User(name, Role.USER, NOW)
-
-    def list_api_keys(self, user: str = "me") -> Iterator[ApiKey]:
-        self._ask("list_api_keys", user)
-        yield from self.api_keys
-
-    def create_api_key(
-        self, user: str = "me", *, title: str = "", ttl: float | None = None, scope: Scope = Scope.FULL
-    ) -> str:
-        self._ask("create_api_key", user, title, ttl, scope)
-        return "nv_kid_secret"
-
-    def rotate_api_key(self, name: str, overlap: float | None = None) -> str:
-        self._ask("rotate_api_key", name, overlap)
-        return "nv_kid_secret"
-
-    def delete_api_key(self, name: str) -> None:
-        self._ask("delete_api_key", name)
 
     def issue_ssh_certificate(self, public_key: str, ttl: float | None = None) -> str:
         self._ask("issue_ssh_certificate", public_key, *([] if ttl is None else [ttl]))

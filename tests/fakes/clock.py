@@ -12,5 +12,8 @@ class FakeClock:
     def __call__(self) -> datetime:
         return self.now
 
+    def monotonic(self) -> float:
+        return self.now.timestamp()
+
     def advance(self, **by: float) -> None:
         self.now += timedelta(**by)

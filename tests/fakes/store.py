@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.access.audit import FIRST, pruned, record
+from netvps.domain.access.invitations import Invitation
 from netvps.domain.access.sharing import Share
 from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
@@ -61,6 +62,7 @@ KINDS: dict[type[Any], Kind] = {
     User: Kind(("role",)),
     SshKey: Kind(("fingerprint", "owner"), ("fingerprint",), unique=(("fingerprint",),)),
     Credential: Kind(("purpose", "subject", "used_by", "used_for")),
+    Invitation: Kind(("issuer",)),
     Share: Kind(("session", "user", "owner"), ("session", "user")),
     Request: Kind(),
     DefaultImage: Kind(),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from netvps.domain.access.accounts import Caller, Role, User
+from netvps.domain.access.invitations import Registration
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello, Underlay
 from netvps.domain.session.session import Session, SessionReport, SessionState
@@ -14,8 +15,10 @@ from netvps.domain.session.spec import SessionSpec
 from netvps.domain.sleep.policy import SleepDefaults
 from netvps.domain.uid import make_uid
 from netvps.services.access.accounts import Access
+from netvps.services.access.invitations import Invitations
 from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
+from netvps.services.access.registration import Registrations
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
@@ -79,11 +82,16 @@ class World:
         self.key_uses = KeyUseLog(cast("KeyUses", store))
         self.access = Access(store, clock, self.key_uses.note)
         self.ssh_keys = SshKeys(store, clock, new_uid)
+        self.invitations = Invitations(store, clock, self.ca, Registration.INVITE_ONLY)
+        self.registrations = self.registering(Registration.INVITE_ONLY)
         self.idle_rules = IdleRules(store, clock, SleepDefaults())
         self.self_services = SelfServices(store, clock, self.idle_rules, self.snapshots)
         self.logins = Logins(store, clock, self.ca, self.feed)
         self.shares = Shares(store, clock, self.feed)
         self.watch = Watch(store, self.feed, clock)
+
+    def registering(self, mode: Registration) -> Registrations:
+        return Registrations(self.store, self.clock, self.new_uid, self.ca, mode, monotonic=self.clock.monotonic)
 
     async def populate(self) -> None:
         async with self.store.write("test") as tx:

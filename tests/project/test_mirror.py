@@ -80,6 +80,11 @@ def test_no_file_is_longer_than_one_idea(path: Path) -> None:
 
 
 def test_no_folder_is_crowded() -> None:
+    # alembic finds the migrations of one folder, which only grows
     folders = [path for name in ("netvps", "tests", "tui") for path in (ROOT / name).rglob("*") if path.is_dir()]
-    counts = {str(path.relative_to(ROOT)): len(list(path.glob("*.py"))) for path in folders if "api" not in path.parts}
+    counts = {
+        str(path.relative_to(ROOT)): len(list(path.glob("*.py")))
+        for path in folders
+        if not {"api", "versions"} & set(path.parts)
+    }
     assert {name: count for name, count in counts.items() if count > CROWDED} == {}

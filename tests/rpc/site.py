@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.domain.access.accounts import Caller, Role, User
+from netvps.domain.access.invitations import Registration
 from netvps.domain.http.site import Site as AppsSite
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello
@@ -35,8 +36,10 @@ from netvps.rpc.convert.runner.netmap import encoded
 from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.audit import AuditLog
+from netvps.services.access.invitations import Invitations
 from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
+from netvps.services.access.registration import Registrations
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.access.ssh_tickets import SshTickets
@@ -242,7 +245,9 @@ def default_spec() -> Any:
 
 @asynccontextmanager
 async def open_site(
-    local_users: Mapping[int, str] | None = None, addresses: Addresses | None = None
+    local_users: Mapping[int, str] | None = None,
+    addresses: Addresses | None = None,
+    registration: Registration = Registration.INVITE_ONLY,
 ) -> AsyncIterator[Site]:
     """Everything runs until the block ends; uid 0 (or whoever runs the tests) is root."""
     numbers = itertools.count(1)
@@ -298,6 +303,8 @@ async def open_site(
             key_uses=key_uses,
             urls=Urls(store, now, visits),
             ssh_keys=SshKeys(store, now, new_uid),
+            invitations=Invitations(store, now, ca, registration),
+            registrations=Registrations(store, now, new_uid, ca, registration),
             shares=Shares(store, now, feed),
             share_guard=ShareGuard(store, now, feed),
             ui_tokens=UiTokens(),
@@ -307,7 +314,15 @@ async def open_site(
             tunnels=tunnels,
             commands=commands,
             info=lambda: ServerInfo(
-                "1.0", "test", ca.certificate, ":2222", "k", "h", f":{server.link_port}", "debian:12"
+                "1.0",
+                "test",
+                ca.certificate,
+                ":2222",
+                "k",
+                "h",
+                f":{server.link_port}",
+                "debian:12",
+                registration=registration,
             ),
         )
         server = ApiServer(

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Ta
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.access.audit import FIRST
+from netvps.domain.access.invitations import Invitation
 from netvps.domain.access.sharing import Share
 from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
@@ -241,6 +242,7 @@ _KINDS = (
         ("purpose", "subject", "used_by", "used_for"),
         indexed=(("subject",), ("purpose", "used_by"), ("used_for",)),
     ),
+    _kind(Invitation, ("issuer",), indexed=(("issuer",),)),
     _kind(Share, ("session", "user", "owner"), indexed=(("session",), ("user",), ("owner",))),
     _kind(Request),
     _kind(DefaultImage),

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Registration:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RegistrationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Registration.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REGISTRATION_UNSPECIFIED: _Registration.ValueType  # 0
+    """Of a server that does not know registration: as REGISTRATION_CLOSED."""
+    REGISTRATION_CLOSED: _Registration.ValueType  # 1
+    """Only admins add users."""
+    REGISTRATION_INVITE_ONLY: _Registration.ValueType  # 2
+    """Those with an invitation."""
+    REGISTRATION_OPEN: _Registration.ValueType  # 3
+    """All who reach the API."""
+
+class Registration(_Registration, metaclass=_RegistrationEnumTypeWrapper):
+    """Registration says who may make an account for themselves (RegistrationService.RegisterUser)."""
+
+REGISTRATION_UNSPECIFIED: Registration.ValueType  # 0
+"""Of a server that does not know registration: as REGISTRATION_CLOSED."""
+REGISTRATION_CLOSED: Registration.ValueType  # 1
+"""Only admins add users."""
+REGISTRATION_INVITE_ONLY: Registration.ValueType  # 2
+"""Those with an invitation."""
+REGISTRATION_OPEN: Registration.ValueType  # 3
+"""All who reach the API."""
+Global___Registration: _TypeAlias = Registration  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):
@@ -50,6 +79,8 @@ class ServerInfo(_message.Message):
     LINK_ADDRESS_FIELD_NUMBER: _builtins.int
     DEFAULT_IMAGE_FIELD_NUMBER: _builtins.int
     NAMES_FIELD_NUMBER: _builtins.int
+    REGISTRATION_FIELD_NUMBER: _builtins.int
+    API_ADDRESS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the program."""
     cluster_id: _builtins.str
@@ -66,6 +97,10 @@ class ServerInfo(_message.Message):
     """Address where runners and agents connect with certificates: "HOST:PORT", like ssh_address."""
     default_image: _builtins.str
     """Image of sessions that specify none; empty until there is one."""
+    registration: Global___Registration.ValueType
+    """How people get an account besides by an admin."""
+    api_address: _builtins.str
+    """Address of this API: "HOST:PORT", like ssh_address; empty if it listens on the local socket only."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names and addresses in the TLS certificate of the API, those of --public-name first."""
@@ -82,10 +117,12 @@ class ServerInfo(_message.Message):
         link_address: _builtins.str = ...,
         default_image: _builtins.str = ...,
         names: _abc.Iterable[_builtins.str] | None = ...,
+        registration: Global___Registration.ValueType = ...,
+        api_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificate", b"ca_certificate", "cluster_id", b"cluster_id", "default_image", b"default_image", "link_address", b"link_address", "names", b"names", "ssh_address", b"ssh_address", "ssh_host_ca", b"ssh_host_ca", "ssh_host_key", b"ssh_host_key", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_address", b"api_address", "ca_certificate", b"ca_certificate", "cluster_id", b"cluster_id", "default_image", b"default_image", "link_address", b"link_address", "names", b"names", "registration", b"registration", "ssh_address", b"ssh_address", "ssh_host_ca", b"ssh_host_ca", "ssh_host_key", b"ssh_host_key", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,7 +19,7 @@ from netvps.errors import Unauthenticated
 if TYPE_CHECKING:
     from netvps.domain.server import ServerInfo
 
-_PORT = "7443"
+PORT = "7443"
 
 
 @click.command("login")
@@ -47,8 +47,8 @@ def login(*, host: str, name: str, key_file: str | None, ca_fingerprint: str, ye
     """
     address = with_port(host)
     name = name or label_from(address.rpartition(":")[0], "server")
-    info = _server(address)
-    _trust(address, fingerprint(info.ca_certificate), ca_fingerprint, yes=yes)
+    info = server_info(address)
+    trust(address, fingerprint(info.ca_certificate), ca_fingerprint, yes=yes)
     context = contexts.Context(name, address, info.ca_certificate, _api_key(key_file))
     with connect.dial(context) as client:
         me = client.get_user("me")
@@ -82,7 +82,7 @@ def with_port(host: str) -> str:
         return f"{head}:{port}"
     if colon and not host.endswith("]"):
         raise click.BadParameter(f"{host!r} is not HOST or HOST:PORT", param_hint="HOST")
-    return f"{host}:{_PORT}"
+    return f"{host}:{PORT}"
 
 
 def fingerprint(certificate: str) -> str:
@@ -93,14 +93,18 @@ def fingerprint(certificate: str) -> str:
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
 
 
-def _server(address: str) -> ServerInfo:
+def server_info(address: str) -> ServerInfo:
+    """What the server at an address says of itself, which nothing vouches for yet."""
     from netvps import client
 
     return client.fetch_server_info(address)
 
 
-def _trust(address: str, seen: str, expected: str, *, yes: bool) -> None:
-    """Compares fingerprints, or has the person compare them. Raises Unauthenticated, Abort or a usage error."""
+def trust(address: str, seen: str, expected: str, *, yes: bool) -> None:
+    """Compares fingerprints of the CA that a server shows, or has the person compare them.
+
+    Raises Unauthenticated, Abort or a usage error.
+    """
     if expected:
         if expected.replace(":", "").lower().removeprefix("sha256") != seen:
             raise Unauthenticated(

@@ -12,11 +12,9 @@ from netvps.cli.machine.overlay_words import gateway, overlay, problems, short, 
 from netvps.cli.machine.programs import runner_run, sweep
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import RUNNER
-from netvps.cli.ui.output import Column, View, emit, format_option, note
+from netvps.cli.ui.output import Column, View, emit, format_option, note, write_secret
 from netvps.cli.ui.parse import pairs
 from netvps.display.units import age, moment_words, size_words
-from netvps.errors import ConfigError
-from netvps.files import write_file
 
 if TYPE_CHECKING:
     from netvps.domain.runner.runner import RunnerView
@@ -132,12 +130,7 @@ def join_token(form: str, target: Path | None) -> None:
     """
     token, expires = client().create_join_token()
     if target is not None:
-        try:
-            write_file(target, f"{token}\n".encode())
-        except OSError as error:
-            raise ConfigError(
-                f"{target} cannot be written: {error.strerror}; name a file in a folder of yours"
-            ) from None
+        write_secret(target, token)
         note(f"{target} has a token for one machine, until {moment_words(expires)}")
         return
     if form not in {"table", "wide"}:

@@ -97,11 +97,16 @@ def use(name: str) -> None:
 
 def save(context: Context) -> None:
     """Writes a context down, for its owner's eyes only; an older one of that name is replaced. Raises ConfigError."""
+    check(context)
+    write_private(_file(context.name), json.dumps(asdict(context), indent=2) + "\n")
+
+
+def check(context: Context) -> None:
+    """Raises ConfigError or InvalidInput if a context cannot be saved under its name."""
     if context.name in {LOCAL, ENVIRONMENT}:
         what = "this machine" if context.name == LOCAL else "what NETVPS_ADDRESS names"
         raise ConfigError(f"context {context.name!r} is always {what}: choose another --name")
     check_label(context.name, "--name", _NAME_MAX)
-    write_private(_file(context.name), json.dumps(asdict(context), indent=2) + "\n")
 
 
 def forget(name: str) -> None:

@@ -6,12 +6,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import click
 
 from netvps.cli.ui.terminal import paint, state_colour
 from netvps.display.text import clean
+from netvps.errors import ConfigError
 
 T = TypeVar("T")
 FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name")
@@ -71,6 +73,16 @@ def emit(line: str) -> None:
 def note(line: str) -> None:
     """Prints one line on stderr, which no pipe of the data reads."""
     print(clean(line), file=sys.stderr)
+
+
+def write_secret(file: Path, secret: str) -> None:
+    """Writes a secret into a file that only its owner can read. Raises ConfigError."""
+    from netvps.files import write_file
+
+    try:
+        write_file(file, f"{secret}\n".encode())
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}; name a file in a folder of yours") from None
 
 
 def print_fields(rows: Sequence[tuple[str, str]]) -> None:

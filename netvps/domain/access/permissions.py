@@ -25,6 +25,7 @@ OPEN: Final = frozenset(
     {
         "EnrollmentService/BootAgent",
         "EnrollmentService/JoinRunner",
+        "RegistrationService/RegisterUser",
         "ServerService/GetServerInfo",
     }
 )
@@ -65,6 +66,9 @@ PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
     "NetworkService/CheckNetwork": _USER,
     "NetworkService/GetNetwork": _VIEWER,
     "NetworkService/ProbeLinks": _USER,
+    "RegistrationService/CreateInvitation": _OPERATOR,
+    "RegistrationService/DeleteInvitation": _OPERATOR,
+    "RegistrationService/ListInvitations": _OPERATOR,
     "RegistryService/DeleteRegistryLogin": _OPERATOR,
     "RegistryService/ListRegistryLogins": _OPERATOR,
     "RegistryService/UpdateRegistryLogin": _OPERATOR,
@@ -125,6 +129,7 @@ PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
 
 CREDENTIALS: Final = frozenset(
     {
+        "RegistrationService/CreateInvitation",
         "SshKeyService/CreateSshKey",
         "SshKeyService/DeleteSshKey",
         "SshKeyService/IssueSshCertificate",

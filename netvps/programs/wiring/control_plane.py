@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -16,6 +16,7 @@ import structlog
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.netlink.interfaces.mac import link_mac
+from netvps.domain.access.invitations import Registration
 from netvps.domain.image.ahead import ImageAhead
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
@@ -35,6 +36,7 @@ from netvps.gateway.worker.wire import Welcome
 from netvps.process import clock
 from netvps.process.account import local_users, user_name
 from netvps.programs.wiring.apps import start_apps
+from netvps.programs.wiring.compaction import compact
 from netvps.programs.wiring.gateway_process import GatewayProcess
 from netvps.programs.wiring.health import ControlPlaneHealth, enter_store
 from netvps.programs.wiring.measuring import ControlPlaneCounts, MetricsPage
@@ -45,8 +47,10 @@ from netvps.rpc.server.open_calls import CallLimits
 from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.audit import AuditLog
+from netvps.services.access.invitations import Invitations
 from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
+from netvps.services.access.registration import Registrations
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.access.ssh_tickets import SshTickets
@@ -94,11 +98,6 @@ if TYPE_CHECKING:
 
 _CALLS_GRACE: Final = 5.0
 """Seconds that running calls get to end; runners and watchers are asked to reconnect."""
-_KEPT_REVISIONS: Final = 100_000
-_KEPT_BYTES: Final = 256 << 20
-"""Limits of the change log, so that the database does not grow with changes of sessions with megabytes of environment.
-"""
-_COMPACT_EVERY, _COMPACT_PAUSE = 3600.0, 10.0
 _EXPIRE_EVERY: Final = 300.0
 _SCHEDULE_EVERY: Final = 60.0
 log = structlog.get_logger()
@@ -163,7 +162,7 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
             tasks.create_task(moves.run(feed), name="moves"),
             tasks.create_task(default_images.run(), name="default image"),
             tasks.create_task(location.run(), name="gateway's location"),
-            tasks.create_task(_compact(store), name="compaction"),
+            tasks.create_task(compact(store), name="compaction"),
             tasks.create_task(audit.run(), name="audit log"),
             tasks.create_task(key_uses.run(), name="last uses of API keys"),
             tasks.create_task(shares.run(), name="ends of shares"),
@@ -253,6 +252,11 @@ class _Parts:
         http.serve(health.checks(), page, health)
         return ControlPlane(self.store, api, ssh, apps, http, tunnels, front)
 
+    @property
+    def registration(self) -> Registration:
+        """Who may make an account for themselves."""
+        return Registration(self.settings.registration.upper())
+
     async def _services(
         self,
         worker: WorkerSocket,
@@ -265,6 +269,7 @@ class _Parts:
     ) -> Services:
         settings, store, ca = self.settings, self.store, self.ca
         await access.ensure_admin(user_name())
+        mode = self.registration
         sessions = partial(Sessions, store, clock.now, clock.new_uid, settings.default_image, self.progress.shown)
         return Services(
             sessions=sessions(images=self.holdings, placement=Placement(settings.placement.upper())),
@@ -300,6 +305,8 @@ class _Parts:
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),
             ssh_certificates=SshCertificates(clock.now, ca),
             ssh_tickets=worker.tickets,
+            invitations=Invitations(store, clock.now, ca, mode),
+            registrations=Registrations(store, clock.now, clock.new_uid, ca, mode),
             shares=self.shares,
             share_guard=ShareGuard(store, clock.now, self.feed),
             urls=urls,
@@ -342,21 +349,9 @@ class _Parts:
             link_address=f":{self.settings.link_port}",
             default_image=self.default_images.current,
             names=self.names,
+            registration=self.registration,
+            api_address=f":{self.settings.api_port}",
         )
-
-
-async def _compact(store: SqlStore) -> None:
-    """Compacts the change log periodically, until cancelled."""
-    while True:
-        try:
-            if removed := await store.compact(_KEPT_REVISIONS, _KEPT_BYTES):
-                log.info("change log compacted", removed=removed)
-        except NetvpsError as error:
-            log.warning("cannot compact the change log", error=error.message)
-        await asyncio.sleep(_COMPACT_PAUSE)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_COMPACT_EVERY):
-                await store.grown(_KEPT_BYTES // 4)
 
 
 @asynccontextmanager

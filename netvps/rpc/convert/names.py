@@ -20,6 +20,7 @@ _SNAPSHOT, _SNAPSHOT_FORM = "/snapshots/", "sessions/NAME/snapshots/SNAPSHOT or 
 _SHARE, _SHARE_FORM = "/shares/", "sessions/NAME/shares/USER or sessions/NAME.OWNER/shares/USER"
 _IMAGE, _IMAGE_FORM = "/images/", "runners/RUNNER/images/REFERENCE"
 _REGISTRY_LOGIN = "registryLogins/"
+_INVITATION = "invitations/"
 _UID = re.compile(UID_PATTERN)
 
 
@@ -163,6 +164,16 @@ def registry_login_name(host: str) -> str:
 def parse_registry_login_name(text: str, field: str = "name") -> str:
     """Parses "registryLogins/HOST" into HOST. Raises InvalidInput."""
     return check_registry(_strip(text, _REGISTRY_LOGIN, field, "registryLogins/HOST"), field)
+
+
+def invitation_name(kid: str) -> str:
+    """The resource name for the KID of an invitation."""
+    return _INVITATION + kid
+
+
+def parse_invitation_name(text: str, field: str = "name") -> str:
+    """Parses "invitations/KID" into KID. Raises InvalidInput."""
+    return _strip(text, _INVITATION, field, "invitations/KID")
 
 
 def ssh_key_name(user: str, uid: str) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from netvps.api.v1 import server_pb2 as pb
+from netvps.domain.access.invitations import Registration
 from netvps.domain.server import ServerInfo
+from netvps.rpc.convert.enums import EnumPair
+
+REGISTRATION = EnumPair(Registration, pb.Registration, "REGISTRATION_")
 
 
 def server_info_to_proto(info: ServerInfo) -> pb.ServerInfo:
     """Converts all fields, which have the same names."""
-    return pb.ServerInfo(**asdict(info))
+    return pb.ServerInfo(**asdict(info) | {"registration": REGISTRATION.to_proto(info.registration)})
 
 
 def server_info_from_proto(message: pb.ServerInfo) -> ServerInfo:
@@ -25,4 +29,10 @@ def server_info_from_proto(message: pb.ServerInfo) -> ServerInfo:
         link_address=message.link_address,
         default_image=message.default_image,
         names=tuple(message.names),
+        registration=REGISTRATION.from_proto(
+            message.registration,
+            "registration",
+            unspecified=Registration.CLOSED,  # of a server without registration
+        ),
+        api_address=message.api_address,
     )

@@ -80,15 +80,20 @@ def create_from_proto(message: pb.CreateUserRequest) -> CreateUser:
     """Parses the request. Raises InvalidInput."""
     checks = Checks()
     role = Role.USER
-    with checks.nested():
-        check_label(message.user_id, "user_id", USER_NAME_MAX)
-    checks.require(message.user_id != names.ME, "user_id", f"'{names.ME}' stands for the caller: choose another name")
+    check_new_user_id(checks, message.user_id)
     with checks.nested():
         role = ROLE.from_proto(message.role, "role", unspecified=Role.USER)
     with checks.nested():
         names.check_request_id(message.request_id)
     checks.done()
     return CreateUser(message.user_id, role, message.request_id)
+
+
+def check_new_user_id(checks: Checks, user_id: str) -> None:
+    """Records violations unless a new user may have that name."""
+    with checks.nested():
+        check_label(user_id, "user_id", USER_NAME_MAX)
+    checks.require(user_id != names.ME, "user_id", f"'{names.ME}' stands for the caller: choose another name")
 
 
 def update_from_proto(message: pb.UpdateUserRequest) -> tuple[str, Role, str]:

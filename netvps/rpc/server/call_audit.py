@@ -40,6 +40,8 @@ _ACCESS: Final = frozenset(
     }
 )
 """Methods that change nothing in the store, but reach into a session, give access, or change the images of runners."""
+_BY_TOKEN: Final = frozenset({"EnrollmentService/JoinRunner", "RegistrationService/RegisterUser"})
+"""Methods of strangers that are recorded as those of people are: their token lets a machine or a person in."""
 _TARGETS: Final = ("name", "parent")
 _NEW: Final = {"session_id": "sessions", "user_id": "users"}
 """Fields that name a resource to be created, and its collection."""
@@ -65,19 +67,22 @@ class CallAudit:
 
     @contextmanager
     def of(self, who: Caller | Certified | None, method: str, peer: str) -> Iterator[AuditedCall | None]:
-        """Around a call; give the call that it yields its `target` once that is known. Yields None for machines."""
-        if not isinstance(who, Caller):
+        """Around a call; give the call that it yields its `target` once that is known. Yields None for machines.
+
+        Also for strangers, unless their token lets a machine or a person in.
+        """
+        if not isinstance(who, Caller) and not (who is None and short_name(method) in _BY_TOKEN):
             yield None
             return
-        call = AuditedCall(who.user, origin_of(peer), short_name(method))
+        call = AuditedCall(who.user if isinstance(who, Caller) else "", origin_of(peer), short_name(method))
         began, outcome = time.monotonic(), ALLOWED
         with audited(call):
             try:
                 yield call
             except NetvpsError as error:
                 outcome = error.reason
-                if isinstance(error, NotPermitted):
-                    self._sink.note_refusal(self._event(call, outcome), who.user)
+                if who is None or isinstance(error, NotPermitted):
+                    self._sink.note_refusal(self._event(call, outcome), call.actor or _address(call.origin))
                 raise
             finally:
                 if call.action in _ACCESS and outcome != NotPermitted.default_reason:
@@ -87,9 +92,7 @@ class CallAudit:
     def unauthenticated(self, error: Unauthenticated, method: str, peer: str) -> None:
         """Reports a call without a valid credential."""
         origin = origin_of(peer)
-        self._sink.note_refusal(
-            AuditEvent("", origin, short_name(method), outcome=error.reason), origin.rpartition(":")[0]
-        )
+        self._sink.note_refusal(AuditEvent("", origin, short_name(method), outcome=error.reason), _address(origin))
 
     def _event(self, call: AuditedCall, outcome: str, *more: tuple[str, str]) -> AuditEvent:
         return AuditEvent(call.actor, call.origin, call.action, call.target, outcome, (*call.details, *more))
@@ -129,6 +132,10 @@ def _texts(message: Message) -> Iterator[tuple[str, str]]:
             and (name in {*_TARGETS, "owner"} or name.endswith("_id"))
         ):
             yield name, getattr(message, name)
+
+
+def _address(origin: str) -> str:
+    return origin.rpartition(":")[0]
 
 
 def origin_of(peer: str) -> str:

@@ -26,6 +26,7 @@ from netvps.api.v1 import link_pb2_grpc as link
 from netvps.api.v1 import metrics_pb2_grpc as metrics
 from netvps.api.v1 import move_pb2_grpc as move
 from netvps.api.v1 import network_pb2_grpc as network
+from netvps.api.v1 import registration_pb2_grpc as registration
 from netvps.api.v1 import registry_pb2_grpc as registry
 from netvps.api.v1 import runner_pb2_grpc as runner
 from netvps.api.v1 import server_pb2_grpc as server
@@ -57,6 +58,7 @@ from netvps.rpc.servicers.metrics import MetricsServicer
 from netvps.rpc.servicers.moves import MoveServicer
 from netvps.rpc.servicers.network import NetworkServicer
 from netvps.rpc.servicers.people.audit import AuditServicer
+from netvps.rpc.servicers.people.registration import RegistrationServicer
 from netvps.rpc.servicers.people.shares import ShareServicer
 from netvps.rpc.servicers.people.ssh_keys import SshKeyServicer
 from netvps.rpc.servicers.people.users import UserServicer
@@ -79,7 +81,9 @@ if TYPE_CHECKING:
     from netvps.rpc.server.ports import Commands, Tunnels
     from netvps.services.access.accounts import Access
     from netvps.services.access.audit import AuditLog
+    from netvps.services.access.invitations import Invitations
     from netvps.services.access.key_uses import KeyUseLog
+    from netvps.services.access.registration import Registrations
     from netvps.services.access.ssh_certificates import SshCertificates
     from netvps.services.access.ssh_keys import SshKeys
     from netvps.services.access.ssh_tickets import SshTickets
@@ -140,6 +144,8 @@ class Services:
     ssh_keys: SshKeys
     ssh_certificates: SshCertificates
     ssh_tickets: SshTickets
+    invitations: Invitations
+    registrations: Registrations
     shares: Shares
     share_guard: ShareGuard
     urls: Urls
@@ -311,6 +317,10 @@ class ApiServer:
             f"{_PACKAGE}.ImageService": partial(
                 image.add_ImageServiceServicer_to_server,
                 ImageServicer(given.images, given.default_images, self.files),
+            ),
+            f"{_PACKAGE}.RegistrationService": partial(
+                registration.add_RegistrationServiceServicer_to_server,
+                RegistrationServicer(given.invitations, given.registrations),
             ),
             f"{_PACKAGE}.RegistryService": partial(
                 registry.add_RegistryServiceServicer_to_server, RegistryServicer(given.registries)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access.accounts import Caller, Credential, Role, Scope, SshKey, User
+from netvps.domain.access.invitations import Invitation
 from netvps.domain.access.sharing import Share
 from netvps.domain.checks import shown
 from netvps.domain.session.session import Session
@@ -125,6 +126,8 @@ class Access:
                     await tx.delete(credential)
                 for share in await tx.find(Share, user=name):
                     await tx.delete(share)
+                for invitation in await tx.find(Invitation, issuer=name):
+                    await tx.delete(invitation)
                 await tx.delete(user)
                 await once.record(user, name)
                 return user

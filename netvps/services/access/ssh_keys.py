@@ -46,7 +46,7 @@ class SshKeys:
             once = Idempotency(tx, caller, request_id, now, "CreateSshKey", user.name, key.text, title)
             request = await once.earlier()
             if request is None:
-                await _require_new(tx, user.name, key.fingerprint)
+                await require_new(tx, user.name, key.fingerprint)
                 ssh_key = await tx.put(
                     SshKey(self._new_uid(), user.name, key.text, key.fingerprint, title or key.comment, now)
                 )
@@ -68,7 +68,8 @@ class SshKeys:
         return (await recall(self._store, SshKey, request))[0]
 
 
-async def _require_new(reader: Reader, owner: str, fingerprint: str) -> None:
+async def require_new(reader: Reader, owner: str, fingerprint: str) -> None:
+    """Raises AlreadyExists if a user has that key, Exhausted if the owner has too many."""
     found = await reader.find(SshKey, fingerprint=fingerprint)
     if found and found[0].owner == owner:
         raise AlreadyExists(f"key {fingerprint} is registered already, as {found[0].title or found[0].uid!r}")

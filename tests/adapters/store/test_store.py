@@ -15,11 +15,17 @@ from netvps import faults
 from netvps.adapters.store import SqlStore, connection, open_store
 from netvps.adapters.store import store as module
 from netvps.adapters.store.store import News
-from netvps.domain.access.accounts import Role, User
+from netvps.domain.access.accounts import Caller, Role, User
+from netvps.domain.access.invitations import NewAccount, Registration
+from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.runner.runner import Lease
 from netvps.domain.session.session import DesiredState, Session
 from netvps.domain.session.spec import SessionSpec
-from netvps.errors import TooOld, Unavailable
+from netvps.errors import TooOld, Unauthenticated, Unavailable
+from netvps.services.access.invitations import Invitations
+from netvps.services.access.registration import Registrations
+from tests.fakes.ca import FakeCa
+from tests.fakes.keys import ed25519
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -347,3 +353,28 @@ async def test_all_waiters_are_woken_at_once() -> None:
         waiters[50].cancel()
         news.publish(1)
     assert [w.cancelled() for w in waiters].count(True) == 1
+
+
+async def test_of_two_servers_that_redeem_one_invitation_one_does(store: SqlStore, url: str) -> None:
+    async with store.write("test") as transaction:
+        await transaction.put(User("root", Role.ADMIN, NOW))
+    uids = map(str, range(100))
+    _, token = await Invitations(store, now, FakeCa(), Registration.INVITE_ONLY).create(Caller("root", Role.ADMIN))
+    async with open_store(url, now) as other:
+
+        async def register(at: SqlStore, number: int) -> User:
+            server = Registrations(at, now, lambda: next(uids), FakeCa(), Registration.INVITE_ONLY)
+            asked = NewAccount(f"u{number}", PublicKey.parse(ed25519(number)))
+            return (await server.register(await server.admit(token, ""), asked))[0]
+
+        tries = [register((store, other)[number % 2], number) for number in range(6)]
+        results = await asyncio.gather(*tries, return_exceptions=True)
+    won = [one for one in results if isinstance(one, User)]
+    assert len(won) == 1
+    assert sum(isinstance(one, Unauthenticated) for one in results) == 5
+    async with store.read() as reader:
+        assert {user.name for user in await reader.find(User)} == {"root", won[0].name}
+
+
+def now() -> datetime:
+    return NOW

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 def system(busybox: str) -> Iterator[System]:
     made = new_system()
     try:
-        made.up("--default-image", busybox)
+        made.up("--default-image", busybox, "--registration", "invite_only")
         yield made
     finally:
         made.destroy()
@@ -47,6 +47,23 @@ def test_what_looks_at_a_machine(system: System, busybox: str, page: str) -> Non
     assert lines
     for line in lines:
         run_printed(system, words_of(line, system, busybox))
+
+
+def test_an_invited_person_registers_and_logs_in(system: System, tmp_path: Path) -> None:
+    """By the command that `invite create` prints, on a machine that knows nothing of the server."""
+    token = tmp_path / "token"
+    said = system.netvps("invite", "create", "--note", "Erin", "--file", token).stderr.decode()
+    (command,) = [line.strip() for line in said.splitlines() if line.strip().startswith("netvps register")]
+    _, *words = command.replace("NAME", "erin").split()
+    erin = Account(tmp_path / "erin", {"NETVPS_SOCKET": str(tmp_path / "none.sock")})
+    erin.home.mkdir()
+    assert erin.netvps(*words, "--token-file", token).stdout == b"erin\n"
+    assert erin.netvps("whoami", "-o", "name").stdout == b"erin\n"
+    assert len(erin.netvps("key", "ls", "-o", "name").stdout.splitlines()) == 1
+    again = erin.netvps(*words, "--name", "again", "--token-file", token, check=False)
+    assert b"unknown, used, expired or revoked" in again.stderr
+    assert b"redeemed by erin" in system.netvps("invite", "ls").stdout
+    system.netvps("user", "rm", "--yes", "erin")
 
 
 def test_the_page_of_snapshots(system: System, busybox: str) -> None:

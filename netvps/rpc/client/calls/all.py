@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, shares, snapshots, urls
+from netvps.rpc.client.calls import (
+    images,
+    machines,
+    moves,
+    people,
+    registration,
+    registries,
+    sessions,
+    shares,
+    snapshots,
+    urls,
+)
 from netvps.rpc.client.calls.call import ListMethod, StreamMethod, UnaryMethod
 
 
@@ -89,6 +100,11 @@ class Calls:
     create_api_key = UnaryMethod(people.create_api_key)
     rotate_api_key = UnaryMethod(people.rotate_api_key)
     delete_api_key = UnaryMethod(people.delete_api_key)
+
+    register_user = UnaryMethod(registration.register_user)
+    create_invitation = UnaryMethod(registration.create_invitation)
+    list_invitations = ListMethod(registration.list_invitations)
+    delete_invitation = UnaryMethod(registration.delete_invitation)
 
     list_ssh_keys = ListMethod(people.list_ssh_keys)
     create_ssh_key = UnaryMethod(people.create_ssh_key)

@@ -2,6 +2,7 @@
 
 So it is the test of netvps.rpc.client.calls.call, netvps.rpc.client.calls.machines, netvps.rpc.client.calls.people,
 netvps.rpc.client.calls.images,
+netvps.rpc.client.calls.registration,
 netvps.rpc.client.calls.registries, netvps.rpc.client.calls.moves and netvps.rpc.client.calls.sessions, too.
 """
 
@@ -17,7 +18,18 @@ from netvps.domain.batch import NewSession
 from netvps.domain.session.session import SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
-from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, shares, snapshots, urls
+from netvps.rpc.client.calls import (
+    images,
+    machines,
+    moves,
+    people,
+    registration,
+    registries,
+    sessions,
+    shares,
+    snapshots,
+    urls,
+)
 from netvps.rpc.client.calls.all import Calls
 from netvps.rpc.client.calls.call import Pages, Stream, Unary
 from tests.rpc.client.test_retries import described
@@ -46,6 +58,7 @@ EXAMPLES: dict[str, Any] = {
     "drafts": (NewSession("dev1", SessionSpec()),),
     "states": (SessionState.RUNNING,),
     "attachment": bytes(16),
+    "kid": "0123456789ab",
     "port": 8080,
 }
 
@@ -54,7 +67,7 @@ def functions() -> dict[str, Any]:
     """What makes calls, by name. Messages of streams to the server (exec, import, browse) are no calls."""
     return {
         name: function
-        for module in (images, machines, moves, people, registries, sessions, shares, snapshots, urls)
+        for module in (images, machines, moves, people, registration, registries, sessions, shares, snapshots, urls)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and not name.startswith(("_", "exec_", "import_", "build_", "browse_"))

@@ -1,0 +1,1 @@
+"""Commands of registration: invitations, and accounts that people make for themselves."""
