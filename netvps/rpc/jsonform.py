@@ -12,6 +12,7 @@ from netvps.api.v1 import audit_pb2 as pb
 from netvps.domain.access.accounts import ApiKey, SshKey, User
 from netvps.domain.access.audit import AuditRecord
 from netvps.domain.access.invitations import InvitationView
+from netvps.domain.access.quota import QuotaUse
 from netvps.domain.access.sharing import NamedShare
 from netvps.domain.image.image import DefaultImage, ImageView
 from netvps.domain.image.login import RegistryLogin
@@ -28,6 +29,7 @@ from netvps.domain.snapshot.diff import Diff
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import images
+from netvps.rpc.convert.access.quotas import use_to_proto
 from netvps.rpc.convert.access.registration import invitation_to_proto
 from netvps.rpc.convert.audit import audit_record_from_proto, audit_record_to_proto
 from netvps.rpc.convert.metrics import sample_to_proto
@@ -57,6 +59,7 @@ Printable = (
     | ApiKey
     | SshKey
     | InvitationView
+    | QuotaUse
     | NamedShare
     | ServerInfo
     | RunnerView
@@ -96,6 +99,7 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     RegistryLogin: login_to_proto,
     Diff: diff_to_proto,
     InvitationView: invitation_to_proto,
+    QuotaUse: use_to_proto,
     User: user_to_proto,
     ApiKey: listed_api_key_to_proto,
     SshKey: ssh_key_to_proto,

@@ -25,6 +25,7 @@ from netvps.config import Paths, paths
 from netvps.domain.http.site import LOCAL, Site
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
 from netvps.settings.image_values import images_for_runners, repository_name, runner_labels
+from netvps.settings.quota_values import parse_quotas, quotas
 from netvps.settings.secret_files import read_secret
 from netvps.settings.values import (
     Repeatable,
@@ -40,9 +41,12 @@ from netvps.settings.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pydantic_settings import PydanticBaseSettingsSource
+
+    from netvps.domain.access.accounts import Role
+    from netvps.domain.access.quota import Quota
 
 # RFC 1918, and RFC 6598 (carrier-grade NAT).
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
@@ -157,6 +161,11 @@ class ServerSettings(Settings):
         description="who may make an account for themselves: closed (admins add users), invite_only (those with an"
         " invitation) or open (all who reach the API)",
     )
+    quota: Annotated[str, BeforeValidator(joined), AfterValidator(quotas), Repeatable()] = Field(
+        default="",
+        description="what the sessions of each user with a role may have together, ROLE:RESOURCE=AMOUNT, for example"
+        " user:sessions=10 or user:memory=32G, of sessions, cpus, memory, disk and gpus; several with commas",
+    )
     terminal_ui: bool = Field(default=True, description="the terminal UI for `ssh HOST` without a session's name")
     http_port: Port = Field(default=7480, description="health and metrics over HTTP")
     apps_listen: Annotated[str, AfterValidator(ip_address)] = Field(
@@ -233,6 +242,11 @@ class ServerSettings(Settings):
                 " open: listen on 127.0.0.1, or put a proxy with TLS in front and set apps_url to its https URL"
             )
         return self
+
+    @property
+    def quota_of_roles(self) -> Mapping[Role, Quota]:
+        """The quota of each role."""
+        return parse_quotas(self.quota)
 
     def site(self, account: str) -> Site:
         """Where URLs of sessions begin; `account` is that of the server."""

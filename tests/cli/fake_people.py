@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from netvps.domain.access.accounts import ApiKey, Role, Scope, User
 from netvps.domain.access.invitations import InvitationState, InvitationView
+from netvps.domain.access.quota import NO_LIMIT, Amounts, Quota, QuotaUse
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -33,9 +34,14 @@ class FakePeople:
         self._ask("create_user", name, role)
         return User(name, role, MOMENT)
 
-    def set_role(self, name: str, role: Role) -> User:
-        self._ask("set_role", name, role)
-        return User(name, role, MOMENT)
+    def update_user(self, name: str, role: Role | None = None, quota: Mapping[str, int | None] | None = None) -> User:
+        self._ask("update_user", name, role, quota)
+        return User(name, role or Role.USER, MOMENT)
+
+    def get_user_quota(self, name: str = "me") -> QuotaUse:
+        self._ask("get_user_quota", name)
+        limits = Quota(NO_LIMIT, 4000, 8 << 30, NO_LIMIT, NO_LIMIT)
+        return QuotaUse(limits, Amounts(sessions=2, millicpus=1500, memory_bytes=3 << 30))
 
     def delete_user(self, name: str) -> User:
         self._ask("delete_user", name)

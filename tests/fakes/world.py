@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.access.invitations import Registration
+from netvps.domain.access.quota import Quota
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello, Underlay
 from netvps.domain.session.session import Session, SessionReport, SessionState
@@ -18,6 +19,7 @@ from netvps.services.access.accounts import Access
 from netvps.services.access.invitations import Invitations
 from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
+from netvps.services.access.quotas import Quotas
 from netvps.services.access.registration import Registrations
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.copies.copies import Copies
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
 ALICE, BOB, ROOT = Caller("alice", Role.USER), Caller("bob", Role.USER), Caller("root", Role.ADMIN)
 IMAGE = "debian:12"
+QUOTA = 500
+"""Sessions of each user."""
 SETTINGS = OverlaySettings("cluster")
 HELLO = RunnerHello("instance", "1.0", Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30), CAPABILITIES)
 
@@ -67,26 +71,27 @@ class World:
         self.feed = Feed(store)
         progress = Progress(store, self.feed)
         self.holdings = ImageHoldings()
-        self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown, images=self.holdings)
+        self.quotas = Quotas({Role.USER: Quota(sessions=QUOTA)})
+        self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown, images=self.holdings, quotas=self.quotas)
         self.copies = Copies(store, clock)
         self.moves = Moves(store, clock, new_uid, self.copies, images=self.holdings)
         self.default_images = DefaultImages(store, clock, self.feed, IMAGE)
         self.images = Images(store, self.default_images, self.holdings)
         self.snapshots = Snapshots(store, clock, new_uid, Limits(per_session=5, per_user=8), self.copies)
-        self.clones = Clones(store, clock, new_uid)
+        self.clones = Clones(store, clock, new_uid, quotas=self.quotas)
         self.runners = Runners(
             store, clock, self.ca, progress=progress, overlay_settings=SETTINGS, images=self.holdings
         )
         self.joining = Joining(store, clock, new_uid, self.ca, SETTINGS, 22)
         self.certificates = Certificates(store, clock, self.ca)
         self.key_uses = KeyUseLog(cast("KeyUses", store))
-        self.access = Access(store, clock, self.key_uses.note)
+        self.access = Access(store, clock, self.key_uses.note, self.quotas)
         self.ssh_keys = SshKeys(store, clock, new_uid)
         self.invitations = Invitations(store, clock, self.ca, Registration.INVITE_ONLY)
         self.registrations = self.registering(Registration.INVITE_ONLY)
         self.idle_rules = IdleRules(store, clock, SleepDefaults())
         self.self_services = SelfServices(store, clock, self.idle_rules, self.snapshots)
-        self.logins = Logins(store, clock, self.ca, self.feed)
+        self.logins = Logins(store, clock, self.ca, self.feed, self.quotas)
         self.shares = Shares(store, clock, self.feed)
         self.watch = Watch(store, self.feed, clock)
 

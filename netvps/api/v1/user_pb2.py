@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/user.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"z\n\x04User\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x04 \x01(\x03\"\xe5\x01\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x04 \x01(\t\x12\x31\n\rlast_use_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05scope\x18\x06 \x01(\x0e\x32\x1a.netvps.api.v1.ApiKeyScope\"\x1e\n\x0eGetUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x11ListUsersResponse\x12\"\n\x05users\x18\x01 \x03(\x0b\x32\x13.netvps.api.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x11\x43reateUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"X\n\x11UpdateUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"5\n\x11\x44\x65leteUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x9b\x01\n\x13\x43reateApiKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x05scope\x18\x05 \x01(\x0e\x32\x1a.netvps.api.v1.ApiKeyScope\"N\n\x14\x43reateApiKeyResponse\x12&\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"c\n\x13RotateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"N\n\x14RotateApiKeyResponse\x12&\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"K\n\x12ListApiKeysRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListApiKeysResponse\x12\'\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13\x44\x65leteApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03\x12\x0f\n\x0bROLE_VIEWER\x10\x04*x\n\x0b\x41piKeyScope\x12\x1d\n\x19\x41PI_KEY_SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PI_KEY_SCOPE_READ\x10\x01\x12\x1a\n\x16\x41PI_KEY_SCOPE_SESSIONS\x10\x02\x12\x16\n\x12\x41PI_KEY_SCOPE_FULL\x10\x03\x32\xbe\x05\n\x0bUserService\x12=\n\x07GetUser\x12\x1d.netvps.api.v1.GetUserRequest\x1a\x13.netvps.api.v1.User\x12N\n\tListUsers\x12\x1f.netvps.api.v1.ListUsersRequest\x1a .netvps.api.v1.ListUsersResponse\x12\x43\n\nCreateUser\x12 .netvps.api.v1.CreateUserRequest\x1a\x13.netvps.api.v1.User\x12\x43\n\nUpdateUser\x12 .netvps.api.v1.UpdateUserRequest\x1a\x13.netvps.api.v1.User\x12\x43\n\nDeleteUser\x12 .netvps.api.v1.DeleteUserRequest\x1a\x13.netvps.api.v1.User\x12W\n\x0c\x43reateApiKey\x12\".netvps.api.v1.CreateApiKeyRequest\x1a#.netvps.api.v1.CreateApiKeyResponse\x12T\n\x0bListApiKeys\x12!.netvps.api.v1.ListApiKeysRequest\x1a\".netvps.api.v1.ListApiKeysResponse\x12W\n\x0cRotateApiKey\x12\".netvps.api.v1.RotateApiKeyRequest\x1a#.netvps.api.v1.RotateApiKeyResponse\x12I\n\x0c\x44\x65leteApiKey\x12\".netvps.api.v1.DeleteApiKeyRequest\x1a\x15.netvps.api.v1.ApiKeyB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/user.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n\x04User\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12#\n\x05quota\x18\x05 \x01(\x0b\x32\x14.netvps.api.v1.Quota\"\xb7\x01\n\x05Quota\x12\x15\n\x08sessions\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\x04\x63pus\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0cmemory_bytes\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x17\n\ndisk_bytes\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x11\n\x04gpus\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x0b\n\t_sessionsB\x07\n\x05_cpusB\x0f\n\r_memory_bytesB\r\n\x0b_disk_bytesB\x07\n\x05_gpus\"T\n\tUserQuota\x12$\n\x06limits\x18\x01 \x01(\x0b\x32\x14.netvps.api.v1.Quota\x12!\n\x03use\x18\x02 \x01(\x0b\x32\x14.netvps.api.v1.Quota\"#\n\x13GetUserQuotaRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xe5\x01\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x04 \x01(\t\x12\x31\n\rlast_use_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05scope\x18\x06 \x01(\x0e\x32\x1a.netvps.api.v1.ApiKeyScope\"\x1e\n\x0eGetUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x11ListUsersResponse\x12\"\n\x05users\x18\x01 \x03(\x0b\x32\x13.netvps.api.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x11\x43reateUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\xae\x01\n\x11UpdateUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.netvps.api.v1.Role\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12#\n\x05quota\x18\x04 \x01(\x0b\x32\x14.netvps.api.v1.Quota\x12/\n\x0bupdate_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"5\n\x11\x44\x65leteUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x9b\x01\n\x13\x43reateApiKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x05scope\x18\x05 \x01(\x0e\x32\x1a.netvps.api.v1.ApiKeyScope\"N\n\x14\x43reateApiKeyResponse\x12&\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"c\n\x13RotateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"N\n\x14RotateApiKeyResponse\x12&\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"K\n\x12ListApiKeysRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListApiKeysResponse\x12\'\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x15.netvps.api.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x13\x44\x65leteApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03\x12\x0f\n\x0bROLE_VIEWER\x10\x04*x\n\x0b\x41piKeyScope\x12\x1d\n\x19\x41PI_KEY_SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PI_KEY_SCOPE_READ\x10\x01\x12\x1a\n\x16\x41PI_KEY_SCOPE_SESSIONS\x10\x02\x12\x16\n\x12\x41PI_KEY_SCOPE_FULL\x10\x03\x32\x8c\x06\n\x0bUserService\x12=\n\x07GetUser\x12\x1d.netvps.api.v1.GetUserRequest\x1a\x13.netvps.api.v1.User\x12N\n\tListUsers\x12\x1f.netvps.api.v1.ListUsersRequest\x1a .netvps.api.v1.ListUsersResponse\x12\x43\n\nCreateUser\x12 .netvps.api.v1.CreateUserRequest\x1a\x13.netvps.api.v1.User\x12\x43\n\nUpdateUser\x12 .netvps.api.v1.UpdateUserRequest\x1a\x13.netvps.api.v1.User\x12L\n\x0cGetUserQuota\x12\".netvps.api.v1.GetUserQuotaRequest\x1a\x18.netvps.api.v1.UserQuota\x12\x43\n\nDeleteUser\x12 .netvps.api.v1.DeleteUserRequest\x1a\x13.netvps.api.v1.User\x12W\n\x0c\x43reateApiKey\x12\".netvps.api.v1.CreateApiKeyRequest\x1a#.netvps.api.v1.CreateApiKeyResponse\x12T\n\x0bListApiKeys\x12!.netvps.api.v1.ListApiKeysRequest\x1a\".netvps.api.v1.ListApiKeysResponse\x12W\n\x0cRotateApiKey\x12\".netvps.api.v1.RotateApiKeyRequest\x1a#.netvps.api.v1.RotateApiKeyResponse\x12I\n\x0c\x44\x65leteApiKey\x12\".netvps.api.v1.DeleteApiKeyRequest\x1a\x15.netvps.api.v1.ApiKeyB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,40 +35,46 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.user_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_ROLE']._serialized_start=1517
-  _globals['_ROLE']._serialized_end=1612
-  _globals['_APIKEYSCOPE']._serialized_start=1614
-  _globals['_APIKEYSCOPE']._serialized_end=1734
-  _globals['_USER']._serialized_start=108
-  _globals['_USER']._serialized_end=230
-  _globals['_APIKEY']._serialized_start=233
-  _globals['_APIKEY']._serialized_end=462
-  _globals['_GETUSERREQUEST']._serialized_start=464
-  _globals['_GETUSERREQUEST']._serialized_end=494
-  _globals['_LISTUSERSREQUEST']._serialized_start=496
-  _globals['_LISTUSERSREQUEST']._serialized_end=553
-  _globals['_LISTUSERSRESPONSE']._serialized_start=555
-  _globals['_LISTUSERSRESPONSE']._serialized_end=635
-  _globals['_CREATEUSERREQUEST']._serialized_start=637
-  _globals['_CREATEUSERREQUEST']._serialized_end=728
-  _globals['_UPDATEUSERREQUEST']._serialized_start=730
-  _globals['_UPDATEUSERREQUEST']._serialized_end=818
-  _globals['_DELETEUSERREQUEST']._serialized_start=820
-  _globals['_DELETEUSERREQUEST']._serialized_end=873
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=876
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1031
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1033
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1111
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1113
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1212
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1214
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1292
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1294
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1369
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1371
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1458
-  _globals['_DELETEAPIKEYREQUEST']._serialized_start=1460
-  _globals['_DELETEAPIKEYREQUEST']._serialized_end=1515
-  _globals['_USERSERVICE']._serialized_start=1737
-  _globals['_USERSERVICE']._serialized_end=2439
+  _globals['_ROLE']._serialized_start=1985
+  _globals['_ROLE']._serialized_end=2080
+  _globals['_APIKEYSCOPE']._serialized_start=2082
+  _globals['_APIKEYSCOPE']._serialized_end=2202
+  _globals['_USER']._serialized_start=143
+  _globals['_USER']._serialized_end=302
+  _globals['_QUOTA']._serialized_start=305
+  _globals['_QUOTA']._serialized_end=488
+  _globals['_USERQUOTA']._serialized_start=490
+  _globals['_USERQUOTA']._serialized_end=574
+  _globals['_GETUSERQUOTAREQUEST']._serialized_start=576
+  _globals['_GETUSERQUOTAREQUEST']._serialized_end=611
+  _globals['_APIKEY']._serialized_start=614
+  _globals['_APIKEY']._serialized_end=843
+  _globals['_GETUSERREQUEST']._serialized_start=845
+  _globals['_GETUSERREQUEST']._serialized_end=875
+  _globals['_LISTUSERSREQUEST']._serialized_start=877
+  _globals['_LISTUSERSREQUEST']._serialized_end=934
+  _globals['_LISTUSERSRESPONSE']._serialized_start=936
+  _globals['_LISTUSERSRESPONSE']._serialized_end=1016
+  _globals['_CREATEUSERREQUEST']._serialized_start=1018
+  _globals['_CREATEUSERREQUEST']._serialized_end=1109
+  _globals['_UPDATEUSERREQUEST']._serialized_start=1112
+  _globals['_UPDATEUSERREQUEST']._serialized_end=1286
+  _globals['_DELETEUSERREQUEST']._serialized_start=1288
+  _globals['_DELETEUSERREQUEST']._serialized_end=1341
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1344
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1499
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1501
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1579
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1581
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1680
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1682
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1760
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1762
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1837
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1839
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1926
+  _globals['_DELETEAPIKEYREQUEST']._serialized_start=1928
+  _globals['_DELETEAPIKEYREQUEST']._serialized_end=1983
+  _globals['_USERSERVICE']._serialized_start=2205
+  _globals['_USERSERVICE']._serialized_end=2985
 # @@protoc_insertion_point(module_scope)

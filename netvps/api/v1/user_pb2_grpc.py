@@ -56,6 +56,11 @@ class UserServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.UpdateUserRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.User.FromString,
                 _registered_method=True)
+        self.GetUserQuota = channel.unary_unary(
+                '/netvps.api.v1.UserService/GetUserQuota',
+                request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.GetUserQuotaRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.UserQuota.FromString,
+                _registered_method=True)
         self.DeleteUser = channel.unary_unary(
                 '/netvps.api.v1.UserService/DeleteUser',
                 request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.DeleteUserRequest.SerializeToString,
@@ -110,8 +115,15 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUser(self, request, context):
-        """UpdateUser changes the role of a user. Open connections that the new role does not allow end. Errors: NOT_FOUND,
-        FAILED_PRECONDITION for the only admin.
+        """UpdateUser changes the role or the quota of a user. Open connections that the new role does not allow end. Errors:
+        NOT_FOUND, FAILED_PRECONDITION for the only admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUserQuota(self, request, context):
+        """GetUserQuota returns the limits of a user, and what their sessions have. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,6 +187,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.UpdateUser,
                     request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.UpdateUserRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'GetUserQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUserQuota,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.GetUserQuotaRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_user__pb2.UserQuota.SerializeToString,
             ),
             'DeleteUser': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteUser,
@@ -312,6 +329,33 @@ class UserService:
             '/netvps.api.v1.UserService/UpdateUser',
             netvps_dot_api_dot_v1_dot_user__pb2.UpdateUserRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUserQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.UserService/GetUserQuota',
+            netvps_dot_api_dot_v1_dot_user__pb2.GetUserQuotaRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_user__pb2.UserQuota.FromString,
             options,
             channel_credentials,
             insecure,

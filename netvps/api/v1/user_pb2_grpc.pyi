@@ -42,9 +42,11 @@ class UserServiceStub:
     CreateUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.UpdateUserRequest, _user_pb2.User]
-    """UpdateUser changes the role of a user. Open connections that the new role does not allow end. Errors: NOT_FOUND,
-    FAILED_PRECONDITION for the only admin.
+    """UpdateUser changes the role or the quota of a user. Open connections that the new role does not allow end. Errors:
+    NOT_FOUND, FAILED_PRECONDITION for the only admin.
     """
+    GetUserQuota: _grpc.UnaryUnaryMultiCallable[_user_pb2.GetUserQuotaRequest, _user_pb2.UserQuota]
+    """GetUserQuota returns the limits of a user, and what their sessions have. Errors: NOT_FOUND."""
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.User]
     """DeleteUser removes a user with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_user_pb2.CreateApiKeyRequest, _user_pb2.CreateApiKeyResponse]
@@ -72,9 +74,11 @@ class UserServiceAsyncStub(UserServiceStub):
     CreateUser: _aio.UnaryUnaryMultiCallable[_user_pb2.CreateUserRequest, _user_pb2.User]  # type: ignore[assignment]
     """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_user_pb2.UpdateUserRequest, _user_pb2.User]  # type: ignore[assignment]
-    """UpdateUser changes the role of a user. Open connections that the new role does not allow end. Errors: NOT_FOUND,
-    FAILED_PRECONDITION for the only admin.
+    """UpdateUser changes the role or the quota of a user. Open connections that the new role does not allow end. Errors:
+    NOT_FOUND, FAILED_PRECONDITION for the only admin.
     """
+    GetUserQuota: _aio.UnaryUnaryMultiCallable[_user_pb2.GetUserQuotaRequest, _user_pb2.UserQuota]  # type: ignore[assignment]
+    """GetUserQuota returns the limits of a user, and what their sessions have. Errors: NOT_FOUND."""
     DeleteUser: _aio.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.User]  # type: ignore[assignment]
     """DeleteUser removes a user with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_user_pb2.CreateApiKeyRequest, _user_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
@@ -123,9 +127,17 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_pb2.UpdateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2.User, _abc.Awaitable[_user_pb2.User]]:
-        """UpdateUser changes the role of a user. Open connections that the new role does not allow end. Errors: NOT_FOUND,
-        FAILED_PRECONDITION for the only admin.
+        """UpdateUser changes the role or the quota of a user. Open connections that the new role does not allow end. Errors:
+        NOT_FOUND, FAILED_PRECONDITION for the only admin.
         """
+
+    @_abc_1.abstractmethod
+    def GetUserQuota(
+        self,
+        request: _user_pb2.GetUserQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_pb2.UserQuota, _abc.Awaitable[_user_pb2.UserQuota]]:
+        """GetUserQuota returns the limits of a user, and what their sessions have. Errors: NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def DeleteUser(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from netvps.cli.people.quota import changed_limits, quota_options, with_quota
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import USER, child_of_user
 from netvps.cli.ui.output import Column, View, emit, format_option, note
@@ -72,22 +73,29 @@ def ls(form: str) -> None:
 @click.argument("name", type=USER, default="me")
 @format_option
 def show(name: str, form: str) -> None:
-    """Print a person (by default yourself) with their role."""
-    _view().print_one(client().get_user(name), form)
+    """Print a person (by default yourself) with their role, their quota, and what their sessions have of it."""
+    connection = client()
+    with_quota(_view(), connection.get_user_quota(name)).print_one(connection.get_user(name), form)
 
 
 @user.command("set")
 @click.argument("name", type=USER)
-@click.option("--role", type=click.Choice(ROLES), required=True, help="What they may do from now on.")
+@click.option("--role", type=click.Choice(ROLES), default=None, help="What they may do from now on.")
+@quota_options
 @format_option
-def set_(name: str, role: str, form: str) -> None:
-    """Change the role of a person, at once: connections that it does not allow end.
+def set_(name: str, role: str | None, form: str, **limits: int | None) -> None:
+    """Change the role or the quota of a person, at once: connections that a role does not allow end.
 
-    Example: netvps user set alice --role operator
+    A quota limits what the sessions of a person have together; sessions that exist stay when it is lowered.
+
+    Example: netvps user set alice --max-sessions 10 --max-memory 32G
     """
     from netvps.domain.access.accounts import Role
 
-    changed = client().set_role(name, Role(role.upper()))
+    quota = changed_limits(limits)
+    if role is None and not quota:
+        raise click.UsageError("nothing is to be changed: give --role, or a limit such as --max-sessions")
+    changed = client().update_user(name, Role(role.upper()) if role else None, quota)
     if form in {"table", "wide"}:
         emit(changed.name)
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netvps.cli.people.quota import with_quota
 from netvps.cli.server.connect import client, context
 from netvps.cli.session.sessions import to_json
 from netvps.cli.ui.output import Column, View, format_option
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("whoami")
 @format_option
 def whoami(form: str) -> None:
-    """Print who you are to the server: name, role, and which server that is.
+    """Print who you are to the server: name, role, quota, and which server that is.
 
     Example: netvps whoami -o name
     """
@@ -32,4 +33,5 @@ def whoami(form: str) -> None:
         ),
         json=lambda user: {**to_json(user), "context": where.name, "address": where.address},
     )
-    shown.print_one(client().get_user("me"), form)
+    connection = client()
+    with_quota(shown, connection.get_user_quota("me")).print_one(connection.get_user("me"), form)

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
+from netvps.domain.access.quota import OF_ROLE, Quota
 from netvps.domain.names import USER_NAME_MAX, check_label
 from netvps.errors import NotPermitted
 
@@ -77,6 +78,8 @@ class User:
     role: Role
     create_time: datetime
     revision: int = 0
+    quota: Quota = OF_ROLE
+    """Their own, which replaces that of their role."""
 
     def __post_init__(self) -> None:
         check_label(self.name, "user_id", USER_NAME_MAX)

@@ -120,6 +120,7 @@ PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
     "UserService/DeleteApiKey": _USER,
     "UserService/DeleteUser": _ADMIN,
     "UserService/GetUser": _VIEWER,
+    "UserService/GetUserQuota": _VIEWER,
     "UserService/ListApiKeys": _VIEWER,
     "UserService/ListUsers": _ADMIN,
     "UserService/RotateApiKey": _USER,

@@ -50,6 +50,7 @@ from netvps.services.access.audit import AuditLog
 from netvps.services.access.invitations import Invitations
 from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
+from netvps.services.access.quotas import Quotas
 from netvps.services.access.registration import Registrations
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
@@ -199,7 +200,8 @@ class _Parts:
         settings = self.settings
         # The terminal UI is a package of its own, which an installation may lack.
         terminal_ui = settings.terminal_ui and find_spec("netvps_tui") is not None
-        logins = Logins(self.store, clock.now, self.ca, self.feed)
+        quotas = Quotas(settings.quota_of_roles)
+        logins = Logins(self.store, clock.now, self.ca, self.feed, quotas)
         rules = IdleRules(self.store, clock.now, SleepDefaults(settings.idle_pause, settings.idle_stop))
         snapshots = Snapshots(self.store, clock.now, clock.new_uid, self._limits(), self.copies)
         inside = SelfServices(self.store, clock.now, rules, snapshots)
@@ -223,11 +225,11 @@ class _Parts:
         worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
-        access = Access(self.store, clock.now, self.key_uses.note)
+        access = Access(self.store, clock.now, self.key_uses.note, quotas)
         apps, urls = await start_apps(stack, settings, worker, access, store=self.store, vault=self.ca.vault)
         commands = Commands(dialer, upstream, logins)
         rules.running_commands = commands.running
-        services = await self._services(worker, commands, rules, snapshots, access=access, urls=urls)
+        services = await self._services(worker, commands, rules, snapshots, access=access, urls=urls, quotas=quotas)
         own = self.ca.server_certificate(self.names)
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
         front = await start_front(stack, settings.listen, settings.link_port, behind, tunnels)
@@ -266,13 +268,14 @@ class _Parts:
         *,
         access: Access,
         urls: Urls,
+        quotas: Quotas,
     ) -> Services:
         settings, store, ca = self.settings, self.store, self.ca
         await access.ensure_admin(user_name())
         mode = self.registration
         sessions = partial(Sessions, store, clock.now, clock.new_uid, settings.default_image, self.progress.shown)
         return Services(
-            sessions=sessions(images=self.holdings, placement=Placement(settings.placement.upper())),
+            sessions=sessions(images=self.holdings, placement=Placement(settings.placement.upper()), quotas=quotas),
             snapshots=snapshots,
             idle_rules=idle_rules,
             copies=self.copies,
@@ -280,7 +283,7 @@ class _Parts:
             images=Images(store, self.default_images, self.holdings),
             default_images=self.default_images,
             registries=Registries(store, clock.now, ca.vault),
-            clones=Clones(store, clock.now, clock.new_uid, settings.snapshot_copies),
+            clones=Clones(store, clock.now, clock.new_uid, settings.snapshot_copies, quotas),
             snapshot_files=SnapshotFiles(store, clock.now, clock.new_uid, self._limits()),
             watch=Watch(store, self.feed, clock.now),
             runners=Runners(

@@ -19,7 +19,7 @@ READS: Final = {
     "RunnerService": ("GetRunner", "ListRunners"),
     "MetricsService": ("WatchMetrics",),
     "NetworkService": ("GetNetwork", "CheckNetwork", "ProbeLinks"),
-    "UserService": ("GetUser", "ListUsers", "ListApiKeys"),
+    "UserService": ("GetUser", "GetUserQuota", "ListUsers", "ListApiKeys"),
     "SshKeyService": ("ListSshKeys",),
     "ShareService": ("ListShares",),
     "UrlService": ("GetUrl",),

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from netvps.api.v1 import user_pb2 as pb
 from netvps.domain.access.accounts import ApiKey, Role, Scope, User
+from netvps.domain.access.quota import Quota
 from netvps.domain.access.ssh_key import check_title
-from netvps.domain.checks import Checks
+from netvps.domain.checks import Checks, shown
 from netvps.domain.names import USER_NAME_MAX, check_label
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
+from netvps.rpc.convert.access.quotas import quota_from_proto, quota_to_proto, resource_of, values_from_proto
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.times import duration_from_proto, optional_time_from_proto, time_from_proto, time_to_proto
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from netvps.domain.access.accounts import Credential
 
 _MIN_TTL, _MAX_TTL = 60.0, 3653 * 86_400.0
+_ROLE = "role"
 ROLE = EnumPair(Role, pb.Role, "ROLE_")
 SCOPE = EnumPair(Scope, pb.ApiKeyScope, "API_KEY_SCOPE_")
 
@@ -32,6 +35,16 @@ class CreateUser:
 
     user_id: str
     role: Role
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateUser:
+    """The user, and what changes: the role unless it is None, and these limits."""
+
+    name: str
+    role: Role | None
+    quota: dict[str, int | None]
     request_id: str
 
 
@@ -63,6 +76,7 @@ def user_to_proto(user: User) -> pb.User:
         role=ROLE.to_proto(user.role),
         create_time=time_to_proto(user.create_time),
         revision=user.revision,
+        quota=quota_to_proto(user.quota),
     )
 
 
@@ -73,6 +87,7 @@ def user_from_proto(message: pb.User) -> User:
         role=ROLE.from_proto(message.role, "role"),
         create_time=time_from_proto(message, "create_time"),
         revision=message.revision,
+        quota=quota_from_proto(message.quota),
     )
 
 
@@ -96,17 +111,30 @@ def check_new_user_id(checks: Checks, user_id: str) -> None:
     checks.require(user_id != names.ME, "user_id", f"'{names.ME}' stands for the caller: choose another name")
 
 
-def update_from_proto(message: pb.UpdateUserRequest) -> tuple[str, Role, str]:
-    """The user, their new role, and the request id. Raises InvalidInput."""
-    checks, name, role = Checks(), "", Role.USER
+def update_from_proto(message: pb.UpdateUserRequest) -> UpdateUser:
+    """Parses the request. Raises InvalidInput."""
+    checks, name, role = Checks(), "", None
+    paths = set(message.update_mask.paths) or {_ROLE}
     with checks.nested():
         name = names.parse_user_name(message.name)
+    if _ROLE in paths:
+        with checks.nested():
+            role = ROLE.from_proto(message.role, _ROLE)
+    limits: dict[str, int | None] = {}
+    values = values_from_proto(message.quota)
+    for path in sorted(paths - {_ROLE}):
+        resource = resource_of(path)
+        checks.require(
+            resource is not None, "update_mask", f"{shown(path)} is none of role, quota.sessions, quota.cpus, …"
+        )
+        if resource is not None:
+            limits[resource] = values[resource]
     with checks.nested():
-        role = ROLE.from_proto(message.role, "role")
+        Quota(**limits)
     with checks.nested():
         names.check_request_id(message.request_id)
     checks.done()
-    return name, role, message.request_id
+    return UpdateUser(name, role, limits, message.request_id)
 
 
 def create_api_key_from_proto(message: pb.CreateApiKeyRequest) -> CreateApiKey:

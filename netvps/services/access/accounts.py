@@ -12,15 +12,18 @@ from netvps.domain.access.sharing import Share
 from netvps.domain.checks import shown
 from netvps.domain.session.session import Session
 from netvps.errors import AlreadyExists, InvalidInput, NotFound, Unauthenticated, WrongState
+from netvps.services.access.quotas import Quotas
 from netvps.services.access.tokens import API, Token, mint
+from netvps.services.auditing import add_details
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scope import ME, require_user, user_in_sight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from netvps.domain.access.quota import QuotaUse
     from netvps.services.ports import Clock, Reader, Store
 
 OVERLAP: Final = timedelta(days=1)
@@ -31,8 +34,15 @@ MAX_OVERLAP: Final = timedelta(days=30)
 class Access:
     """Manages users, and authenticates credentials."""
 
-    def __init__(self, store: Store, clock: Clock, note_use: Callable[[str, datetime], None] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        note_use: Callable[[str, datetime], None] | None = None,
+        quotas: Quotas | None = None,
+    ) -> None:
         """`note_use` learns of each use of an API key (kid)."""
+        self._quotas = quotas or Quotas()
         self._store = store
         self._clock = clock
         self._note_use = note_use or (lambda _kid, _time: None)
@@ -77,6 +87,11 @@ class Access:
         async with self._store.read() as reader:
             return await user_in_sight(reader, caller, name)
 
+    async def quota_use(self, caller: Caller, name: str) -> QuotaUse:
+        """A user's limits, and what their sessions have. Raises NotFound, also if the caller may not see them."""
+        async with self._store.read() as reader:
+            return await self._quotas.use(reader, await user_in_sight(reader, caller, name))
+
     async def list_users(self, caller: Caller, *, page_size: int = 0, page_token: str = "") -> Page[User]:
         """Users by name. Raises InvalidInput."""
         async with self._store.read() as reader:
@@ -96,17 +111,31 @@ class Access:
                 return user
         return (await recall(self._store, User, request))[0]
 
-    async def set_role(self, caller: Caller, name: str, role: Role, request_id: str = "") -> User:
-        """Changes a user's role. Raises NotFound, and WrongState if no admin would be left."""
+    async def update_user(
+        self,
+        caller: Caller,
+        name: str,
+        role: Role | None = None,
+        quota: Mapping[str, int | None] | None = None,
+        *,
+        request_id: str = "",
+    ) -> User:
+        """Changes a user's role, and the limits in `quota`, by resource.
+
+        Raises NotFound, and WrongState if no admin would be left.
+        """
         name = caller.user if name == ME else name
         async with self._store.write(caller.user) as tx:
-            once = Idempotency(tx, caller, request_id, self._clock(), "UpdateUser", name, role)
+            once = Idempotency(tx, caller, request_id, self._clock(), "UpdateUser", name, role, quota)
             request = await once.earlier()
             if request is None:
                 user = await require_user(tx, name)
-                if role is not Role.ADMIN:
+                if role not in {None, Role.ADMIN}:
                     await _require_another_admin(tx, user)
-                changed = await tx.put(replace(user, role=role)) if role is not user.role else user
+                changed = replace(user, role=role or user.role, quota=replace(user.quota, **(quota or {})))
+                changed = await tx.put(changed) if changed != user else user
+                for resource, limit in (quota or {}).items():
+                    add_details((f"quota.{resource}", "of the role" if limit is None else str(limit)))
                 await once.record(changed, name)
                 return changed
         return (await recall(self._store, User, request))[0]

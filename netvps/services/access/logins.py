@@ -12,6 +12,7 @@ from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.sleep.waking import ALIVE, LoginEffect, LoginKind, effect_of_login
 from netvps.errors import InvalidInput, NotFound, NotPermitted
 from netvps.services.access.agent_configs import AgentConfigs
+from netvps.services.access.quotas import Quotas
 from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.services.sessions.scope import permitted_session
 from netvps.services.sleep.waking import wake_session
@@ -77,7 +78,10 @@ class Logins:
     sessions gets what has no session: the terminal UI, and connections into sessions.
     """
 
-    def __init__(self, store: Store, clock: Clock, ca: CertificateAuthority, feed: Feed) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, ca: CertificateAuthority, feed: Feed, quotas: Quotas | None = None
+    ) -> None:
+        self._quotas = quotas or Quotas()
         self._store = store
         self._clock = clock
         self._ca = ca
@@ -144,7 +148,7 @@ class Logins:
         However many log in at once, one of them wakes it. Raises WrongState if such a login does not, Unavailable if
         its runner is offline, Exhausted if it has no free GPUs.
         """
-        await wake_session(self._store, self._clock, session_uid, actor, kind)
+        await wake_session(self._store, self._clock, session_uid, actor, kind, quotas=self._quotas)
 
     async def look(self, session_uid: str) -> SessionRef:
         """The present state of a session. Raises NotFound."""

@@ -11,6 +11,7 @@ from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import defer
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.errors import Changed, WrongState
+from netvps.services.access.quotas import Quotas
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.sessions.gpus import with_gpus
@@ -49,8 +50,11 @@ def named(
 class SessionEdits:
     """Writes changes of sessions."""
 
-    def __init__(self, store: Store, clock: Clock, images: ImageHoldings | None = None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, images: ImageHoldings | None = None, quotas: Quotas | None = None
+    ) -> None:
         """`images` says which runners have which images."""
+        self._quotas = quotas or Quotas()
         self._store = store
         self._clock = clock
         self._images = images
@@ -72,7 +76,9 @@ class SessionEdits:
                         f"session {name} changed since revision {revision} (it is at {session.revision}): look at it "
                         "again, then decide"
                     )
-                session = await write_edited(tx, session, await edit(tx, session, now), now, self._images)
+                after = await edit(tx, session, now)
+                await self._quotas.require(tx, session, after)
+                session = await write_edited(tx, session, after, now, self._images)
                 await once.record(session, str(session.full_name))
                 return session
         return await recalled(self._store, earlier)

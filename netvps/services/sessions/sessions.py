@@ -18,6 +18,7 @@ from netvps.domain.session.lifecycle import new_session
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session
 from netvps.domain.session.spec import Placement, SessionSpec
 from netvps.errors import Exhausted, InvalidInput, NetvpsError, NotPermitted
+from netvps.services.access.quotas import Quotas
 from netvps.services.idempotency import Idempotency
 from netvps.services.images.default_image import default_image
 from netvps.services.network.addresses import put_addressed
@@ -52,6 +53,7 @@ class Sessions:
         *,
         images: ImageHoldings | None = None,
         placement: Placement = Placement.SPREAD,
+        quotas: Quotas | None = None,
     ) -> None:
         """`default_image` is used if a spec names no image and no admin chose another one; '' if there is none.
 
@@ -63,7 +65,8 @@ class Sessions:
         self._clock = clock
         self._new_uid = new_uid
         self._images = images
-        self._edits = SessionEdits(store, clock, images)
+        self._quotas = quotas or Quotas()
+        self._edits = SessionEdits(store, clock, images, self._quotas)
         self._default_image = default_image
         self._placement = placement
 
@@ -78,7 +81,7 @@ class Sessions:
     ) -> Session:
         """Creates a session and places it if a runner is online; without `session_id` it gets a generated name.
 
-        Raises InvalidInput, AlreadyExists, and NotPermitted or NotFound for another owner.
+        Raises InvalidInput, AlreadyExists, Exhausted beyond a quota, and NotPermitted or NotFound for another owner.
         """
         async with self._store.write(caller.user, "session.create") as tx:
             made = await self._created(tx, caller, NewSession(session_id, spec, owner), request_id)
@@ -284,6 +287,7 @@ class Sessions:
                 "spec.image", "no image is named, and this server has no default: name one, for example debian:12"
             )
         made = new_session(self._new_uid(), name, spec, now, _person(caller))
+        await self._quotas.require(reader, None, made)
         return await placed(reader, made, now, self._images)
 
     async def _change(self, request: EditRequest, change: Callable[..., Session], *, needs: str = "") -> Session:

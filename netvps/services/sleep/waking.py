@@ -13,12 +13,15 @@ from netvps.services.sessions.edits import with_runner, write_edited
 
 if TYPE_CHECKING:
     from netvps.domain.sleep.waking import LoginKind
+    from netvps.services.access.quotas import Quotas
     from netvps.services.ports import Clock, Store
 
 _NOTHING_TO_DO = frozenset({LoginEffect.NONE, LoginEffect.WAIT})
 
 
-async def wake_session(store: Store, clock: Clock, session_uid: str, actor: str, kind: LoginKind) -> None:
+async def wake_session(
+    store: Store, clock: Clock, session_uid: str, actor: str, kind: LoginKind, *, quotas: Quotas
+) -> None:
     """Resumes or starts it; `actor` is the login's user or key.
 
     Raises WrongState if such a login does not, Unavailable if its runner is offline, Exhausted if it has no free GPUs.
@@ -42,4 +45,5 @@ async def wake_session(store: Store, clock: Clock, session_uid: str, actor: str,
             raise Unavailable(f"it is {how}, and its runner {session.runner_name} is offline: try when that returns")
         counted = woken_by(session, kind, now)
         woken = set_desired(counted, DesiredState.RUNNING, now, Author(actor, ChangeCause.LOGIN))
+        await quotas.require(tx, session, woken)
         await write_edited(tx, session, await with_runner(tx, session, woken, now, ""), now)

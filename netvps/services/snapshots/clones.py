@@ -9,6 +9,7 @@ from netvps.domain.session.session import Author, DesiredState, Session
 from netvps.domain.snapshot.orders import clone
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotCause, SnapshotDraft, SnapshotSource, SnapshotState
 from netvps.errors import NotFound, WrongState
+from netvps.services.access.quotas import Quotas
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.network.addresses import put_addressed
 from netvps.services.sessions.free_names import free_name, require_free
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 class Clones:
     """Clones sessions."""
 
-    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str], copies: int = 1) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, new_uid: Callable[[], str], copies: int = 1, quotas: Quotas | None = None
+    ) -> None:
         """`copies` is the default number of copies of a snapshot."""
         self._store = store
         self._clock = clock
         self._new_uid = new_uid
         self._copies = copies
+        self._quotas = quotas or Quotas()
 
     async def clone(
         self, caller: Caller, source: str, *, session_id: str, snapshot_id: str = "", request_id: str = ""
@@ -54,6 +58,7 @@ class Clones:
                 snapshot = await self._snapshot(tx, found, snapshot_id, own_name)
                 made_from = SnapshotSource(snapshot.uid, found.uid, snapshot.full_name)
                 draft = clone(found, self._new_uid(), own_name, snapshot=made_from, now=now, by=Author(caller.user))
+                await self._quotas.require(tx, None, draft)
                 session = await put_addressed(tx, await placed(tx, draft, now))
                 await once.record(session, str(own_name))
                 return session

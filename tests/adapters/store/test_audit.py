@@ -6,11 +6,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import Column, MetaData, Table
 
+from netvps.adapters.store import views
 from netvps.adapters.store.store import SqlStore
+from netvps.adapters.store.tables import audit
 from netvps.domain.access.accounts import Role, User
 from netvps.domain.access.audit import PRUNED, AuditEvent, AuditQuery, verify
-from netvps.errors import AlreadyExists
+from netvps.errors import AlreadyExists, NetvpsError
 from netvps.services.auditing import AuditedCall, audited
 from tests.adapters.store.conftest import NOW
 
@@ -104,3 +107,27 @@ async def test_old_records_are_deleted_and_the_rest_is_whole(store: SqlStore) ->
     await store.prune_audit(NOW + timedelta(days=9))  # everything but the newest, which the next one follows
     await store.prune_audit(NOW + timedelta(days=9))
     assert verify(await store.audited(ALL)) == []
+
+
+async def test_a_change_whose_record_cannot_be_written_is_refused(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full when the record, the last row of the transaction, is written."""
+    call = AuditedCall("alice", "local", "UserService/CreateUser", "users/bob")
+    with audited(call):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                views, "audit", Table("no_such_table", MetaData(), *(Column(c.name, c.type) for c in audit.c))
+            )
+            with pytest.raises(NetvpsError):
+                async with store.write("alice") as tx:
+                    await tx.put(User("bob", Role.USER, NOW))
+        async with store.read() as reader:
+            assert (await reader.find(User), reader.revision) == ([], 0)
+        assert await store.audited(ALL) == []
+        assert not call.recorded
+        async with store.write("alice") as tx:
+            await tx.put(User("bob", Role.USER, NOW))
+    (found,) = await store.audited(ALL)
+    assert (found.number, found.event.target) == (1, "users/bob")
+    assert verify([found]) == []

@@ -35,7 +35,11 @@ def test_a_role_is_shown_and_changed(run: Run, fake: FakeClient) -> None:
     assert json.loads(run("user", "set", "bob", "--role", "viewer", "-o", "json").out)["role"] == "ROLE_VIEWER"
     assert run("user", "set", "bob").code == exit_codes.USAGE
     assert json.loads(run("user", "show", "-o", "json").out)["name"].startswith("users/")
-    assert fake.asked == [("set_role", "bob", Role.OPERATOR), ("set_role", "bob", Role.VIEWER), ("get_user", "me")]
+    assert fake.asked == [
+        *(("update_user", "bob", role, {}) for role in (Role.OPERATOR, Role.VIEWER)),
+        ("get_user_quota", "me"),
+        ("get_user", "me"),
+    ]
 
 
 def test_an_api_key_is_data_and_can_be_revoked(run: Run, fake: FakeClient) -> None:

@@ -192,9 +192,9 @@ async def test_an_open_stream_ends_when_the_role_of_its_user_changes(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("netvps.rpc.server.interceptors.REVIEW_SECONDS", 0.02)
-    await site.services.access.set_role(ROOT, "alice", Role.OPERATOR)
+    await site.services.access.update_user(ROOT, "alice", Role.OPERATOR)
     async with AsyncClient(await site.remote("alice")) as client, aclosing(client.watch_sessions()) as events:
         assert (await anext(events)).type is EventType.CAUGHT_UP
-        await site.do(lambda root: root.set_role("alice", Role.USER))
+        await site.do(lambda root: root.update_user("alice", Role.USER))
         with pytest.raises(Unavailable, match="your role changed: call again"):
             await asyncio.wait_for(anext(events), 5)

@@ -160,12 +160,12 @@ async def test_a_new_user_needs_a_name_that_is_free(world: World) -> None:
 
 async def test_a_role_is_changed_once_and_an_admin_is_left(world: World) -> None:
     for _ in range(2):  # the second time is the first's retry
-        assert (await world.access.set_role(ROOT, "alice", Role.ADMIN, "r1")).role is Role.ADMIN
-    assert (await world.access.set_role(ROOT, "me", Role.VIEWER)).role is Role.VIEWER
+        assert (await world.access.update_user(ROOT, "alice", Role.ADMIN, request_id="r1")).role is Role.ADMIN
+    assert (await world.access.update_user(ROOT, "me", Role.VIEWER)).role is Role.VIEWER
     with pytest.raises(WrongState, match="alice is the only admin: make another one first"):
-        await world.access.set_role(ALICE, "alice", Role.USER)
+        await world.access.update_user(ALICE, "alice", Role.USER)
     with pytest.raises(NotFound, match="no user eve"):
-        await world.access.set_role(ALICE, "eve", Role.USER)
+        await world.access.update_user(ALICE, "eve", Role.USER)
 
 
 async def test_a_user_goes_with_all_their_keys(world: World) -> None:

@@ -65,7 +65,7 @@ async def test_each_abuse_is_refused_with_the_same_words(world: World) -> None:
     _, of_eve = await world.invitations.create(eve, role=Role.ADMIN)
     await join(world, used[1], account("bea"))
     await world.invitations.revoke(ROOT, revoked[0])
-    await world.access.set_role(ROOT, "eve", Role.OPERATOR)  # who may not give that role any more
+    await world.access.update_user(ROOT, "eve", Role.OPERATOR)  # who may not give that role any more
     join_token, _ = await world.runners.create_join_token(ROOT)
     _, api_key = await world.access.create_api_key(ROOT, "alice")
     before = await world.revision()

@@ -10,8 +10,11 @@ from netvps.rpc.client.calls.call import Pages, Unary, new_request_id, nothing
 from netvps.rpc.convert import names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from netvps.domain.access.accounts import ApiKey, Role, Scope, SshKey, User
     from netvps.domain.access.audit import AuditQuery, AuditRecord
+    from netvps.domain.access.quota import QuotaUse
 
 
 def get_user(name: str = names.ME) -> Unary[User]:
@@ -43,13 +46,27 @@ def create_user(name: str, role: Role) -> Unary[User]:
     return Unary("UserService/CreateUser", request, user_pb2.User, user_from_proto)
 
 
-def set_role(name: str, role: Role) -> Unary[User]:
-    """Changes a user's role."""
+def get_user_quota(name: str = names.ME) -> Unary[QuotaUse]:
+    """The limits of a user, and what their sessions have."""
+    from netvps.rpc.convert.access.quotas import use_from_proto
+
+    request = user_pb2.GetUserQuotaRequest(name=names.user_name(name))
+    return Unary("UserService/GetUserQuota", request, user_pb2.UserQuota, use_from_proto)
+
+
+def update_user(name: str, role: Role | None = None, quota: Mapping[str, int | None] | None = None) -> Unary[User]:
+    """Changes a user's role, and the limits in `quota`, by resource (domain.access.quota); None is the role's."""
+    from netvps.domain.access.quota import Quota
+    from netvps.rpc.convert.access.quotas import path_of, quota_to_proto
     from netvps.rpc.convert.users import ROLE, user_from_proto
 
     request = user_pb2.UpdateUserRequest(
-        name=names.user_name(name), role=ROLE.to_proto(role), request_id=new_request_id()
+        name=names.user_name(name), quota=quota_to_proto(Quota(**(quota or {}))), request_id=new_request_id()
     )
+    request.update_mask.paths.extend(map(path_of, quota or ()))
+    if role is not None:
+        request.role = ROLE.to_proto(role)
+        request.update_mask.paths.append("role")
     return Unary("UserService/UpdateUser", request, user_pb2.User, user_from_proto)
 
 

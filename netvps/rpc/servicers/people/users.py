@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from netvps.api.v1 import user_pb2 as pb
 from netvps.api.v1.user_pb2_grpc import UserServiceServicer
 from netvps.rpc.convert import names
+from netvps.rpc.convert.access.quotas import use_to_proto
 from netvps.rpc.convert.users import (
     api_key_to_proto,
     create_api_key_from_proto,
@@ -48,8 +49,14 @@ class UserServicer(UserServiceServicer):
         return user_to_proto(user)
 
     async def UpdateUser(self, request: pb.UpdateUserRequest, context: Context) -> pb.User:
-        name, role, request_id = update_from_proto(request)
-        return user_to_proto(await self._access.set_role(identity.caller(), name, role, request_id))
+        asked = update_from_proto(request)
+        caller, request_id = identity.caller(), asked.request_id
+        return user_to_proto(
+            await self._access.update_user(caller, asked.name, asked.role, asked.quota, request_id=request_id)
+        )
+
+    async def GetUserQuota(self, request: pb.GetUserQuotaRequest, context: Context) -> pb.UserQuota:
+        return use_to_proto(await self._access.quota_use(identity.caller(), names.parse_user_name(request.name)))
 
     async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.User:
         name, request_id = names.parse_user_name(request.name), names.check_request_id(request.request_id)

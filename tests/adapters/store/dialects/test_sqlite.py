@@ -16,8 +16,10 @@ from sqlalchemy import text
 
 from netvps.adapters.store import open_store
 from netvps.adapters.store.dialects import sqlite
+from netvps.domain.access.audit import AuditQuery, verify
 from netvps.domain.runner.runner import Lease
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
+from netvps.services.auditing import AuditedCall, audited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,6 +126,25 @@ async def test_a_full_disk_changes_nothing_and_passes(path: Path, clock: Clock) 
             assert (len(await view.find(Lease)), view.revision) == (1, 1)
         await limit_pages(store, 1 << 20)
         await put(store, 2, size=1 << 20)
+
+
+async def test_on_a_full_disk_no_change_is_without_its_record(path: Path, clock: Clock) -> None:
+    async def fill(store: SqlStore) -> None:
+        for number in itertools.count(1):
+            with audited(AuditedCall("alice", "local", "Test/Put", str(number), (("note", "x" * 499),) * 20)):
+                await put(store, number)
+
+    async with open_store(f"sqlite:///{path}", clock) as store:
+        await put(store, 0)
+        await limit_pages(store, 200)
+        with pytest.raises(Exhausted):
+            await fill(store)
+        async with store.read() as view:
+            leases = [int(lease.cidr) for lease in await view.find(Lease)]
+        records = await store.audited(AuditQuery(1000))
+        assert sorted(leases) == [0, *(int(record.event.target) for record in records)]
+        assert len(records) > 1
+        assert verify(records) == []
 
 
 @pytest.fixture
