@@ -75,7 +75,7 @@ def ls(form: str) -> None:
 def show(name: str, form: str) -> None:
     """Print a person (by default yourself) with their role, their quota, and what their sessions have of it."""
     connection = client()
-    with_quota(_view(), connection.get_user_quota(name)).print_one(connection.get_user(name), form)
+    with_quota(_view(), connection, name).print_one(connection.get_user(name), form)
 
 
 @user.command("set")

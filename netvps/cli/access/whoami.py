@@ -34,4 +34,4 @@ def whoami(form: str) -> None:
         json=lambda user: {**to_json(user), "context": where.name, "address": where.address},
     )
     connection = client()
-    with_quota(shown, connection.get_user_quota("me")).print_one(connection.get_user("me"), form)
+    with_quota(shown, connection, "me").print_one(connection.get_user("me"), form)

@@ -8,11 +8,14 @@ import click
 
 from netvps.cli.session.sessions import to_json
 from netvps.cli.ui.output import Column, View
-from netvps.domain.access.quota import NO_LIMIT, RESOURCE_WORDS, QuotaUse, amount_words
+from netvps.domain.access.quota import NO_LIMIT, RESOURCE_WORDS, amount_words
+from netvps.errors import WrongState
 from netvps.settings.quota_values import parse_amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from netvps.client import Client
 
 T = TypeVar("T")
 _OF_ROLE = -2
@@ -55,8 +58,14 @@ def changed_limits(given: Mapping[str, int | None]) -> dict[str, int | None]:
     return {name: None if value == _OF_ROLE else value for name, value in given.items() if value is not None}
 
 
-def with_quota(view: View[T], found: QuotaUse) -> View[T]:
-    """The view, and the quota with what is in use, where there is a limit or a use."""
+def with_quota(view: View[T], client: Client, name: str) -> View[T]:
+    """The view, and the quota of a user with what is in use; as before if the server knows no quotas."""
+    try:
+        found = client.get_user_quota(name)
+    except WrongState as error:
+        if error.reason != "OTHER_VERSION":
+            raise
+        return view
 
     def cell(resource: str) -> str:
         used, limit = getattr(found.use, resource), found.limits.limit(resource)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from netvps import exit_codes
+from netvps.errors import WrongState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient
 
@@ -37,3 +38,14 @@ def test_a_quota_is_shown_with_its_use(run: Run, fake: FakeClient, words: tuple[
     quota = json.loads(run(*words, "-o", "json").out)["quotaInForce"]
     assert (quota["limits"]["cpus"], quota["use"]["cpus"]) == (4.0, 1.5)
     assert len(fake.asked) == 4
+
+
+@pytest.mark.parametrize("words", [("user", "show", "alice"), ("whoami",)])
+def test_a_server_without_quotas_shows_the_rest(run: Run, fake: FakeClient, words: tuple[str, ...]) -> None:
+    fake.errors["get_user_quota"] = WrongState("it does not know this call", reason="OTHER_VERSION")
+    ran = run(*words)
+    assert ran.code == 0
+    assert "alice" in ran.out
+    assert "cpus" not in ran.out
+    fake.errors["get_user_quota"] = WrongState("another problem")
+    assert run(*words).code == exit_codes.CONFLICT
