@@ -6,13 +6,14 @@ import base64
 import json
 import shutil
 import socket
+import socketserver
 import subprocess
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -92,6 +93,45 @@ def silent_registry() -> Iterator[str]:
             thread.join(10)
             for connection in held:
                 connection.close()
+
+
+@contextmanager
+def stalling(registry: str, after: int) -> Iterator[tuple[str, threading.Event]]:
+    """Leads to a registry; yields HOST:PORT and an event.
+
+    As long as the event is not set, each connection stands still after that number of bytes from the registry.
+    """
+    host, _, port = registry.partition(":")
+    flows = threading.Event()
+
+    class Connection(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError), socket.create_connection((host, int(port))) as there:
+                threading.Thread(target=_pass_on, args=(self.request, there), daemon=True).start()
+                given = 0
+                while data := there.recv(4096):
+                    given += len(data)
+                    if given > after:
+                        flows.wait(_WAIT_SECONDS)
+                    self.request.sendall(data)
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection)
+    server.daemon_threads, server.block_on_close = True, False
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}", flows
+    finally:
+        flows.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
 
 
 def _await(port: int) -> None:

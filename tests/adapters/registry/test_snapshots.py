@@ -17,7 +17,7 @@ from netvps.domain.image.login import Credential
 from netvps.domain.snapshot.copies import CopyPart, MissingPart
 from netvps.errors import ConfigError, DataLoss, NotFound, NotPermitted, TimedOut, Unavailable, WrongState
 from tests.adapters.docker.files.test_travelling import FILES, IMAGE, IMAGE_ID, OTHER, SESSION, UID, Place
-from tests.support.registry import PASSWORD, USER, lacks_registry, registry, silent_registry
+from tests.support.registry import PASSWORD, USER, lacks_registry, registry, silent_registry, stalling
 
 pytestmark = pytest.mark.skipif(bool(lacks_registry()), reason=lacks_registry())
 NAME, OWNER = "netvps/snapshots", "000000000000r"
@@ -196,6 +196,23 @@ async def test_a_registry_that_is_gone_or_silent_is_said(source: Place) -> None:
         async with holder(host) as there:
             with pytest.raises(TimedOut, match=f"registry {host} sent nothing for 0 s"):
                 await _arrive(there, source)
+
+
+async def test_one_that_stalls_in_mid_transfer_is_said_in_time_and_goes_on_where_it_stood(
+    source: Place, host: str, tmp_path: Path
+) -> None:
+    target = Place(tmp_path / "target")
+    with stalling(host, len(FILES) // 2) as (address, flows):
+        async with holder(address) as there:
+            await _copy(there, source)
+            with pytest.raises(TimedOut, match=f"registry {address} sent nothing for 0 s; it is tried again"):
+                await _restore(there, target)
+            assert not await asyncio.to_thread(target.travelling.is_here, SESSION, UID)
+            arrival = await target.travelling.arriving(SESSION, UID, await _whole(there, CopyPart.NOTE))
+            assert (await target.travelling.missing(arrival))[0].have > 0
+            flows.set()
+            await _restore(there, target)
+    assert target.snapshots.archive(SESSION, UID).read_bytes() == FILES
 
 
 async def test_a_registry_that_does_not_delete_is_said(source: Place) -> None:

@@ -33,7 +33,7 @@ from netvps.domain.image.login import Credential
 from netvps.domain.image.work import BootstrapImage
 from netvps.domain.runner.docker_names import container_name, session_labels
 from netvps.errors import Unavailable
-from tests.support.registry import PASSWORD, USER, lacks_registry, registry, silent_registry
+from tests.support.registry import PASSWORD, USER, lacks_registry, registry, silent_registry, stalling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -148,6 +148,23 @@ async def test_each_failure_of_a_pull_says_what_it_is(engine: Engine, server: st
     with silent_registry() as address, pytest.raises(RegistryUnavailable, match="nothing came from its registry"):
         await engine.pull(f"{address}/none:1")
     assert time.monotonic() - begin < 15
+
+
+@pytest.mark.docker
+async def test_a_registry_that_stalls_in_mid_pull_is_named_in_time_and_a_retry_works(
+    engine: Engine, server: str
+) -> None:
+    with stalling(server, 20_000) as (address, flows):
+        name = await engine.make(f"{address}/tools:{secrets.token_hex(4)}")
+        await engine.push(name)
+        await engine.forget(name)
+        begin = time.monotonic()
+        with pytest.raises(RegistryUnavailable, match=f"image {name}: nothing came from its registry for 2 s; retry"):
+            await engine.pull(name)
+        assert time.monotonic() - begin < 15
+        assert await engine.environments.list_images(name) == ()
+        flows.set()
+        assert isinstance((await engine.pull(name))[-1], Image)
 
 
 @pytest.mark.docker
