@@ -49,7 +49,7 @@ def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, copies: int | 
     settle = partial(_until_stopped, connection, timeout, wait_snapshot=waits)
 
     def done(session: Session, called: str) -> str:
-        words = _stopped(session, called, wait_snapshot=waits)
+        words = _stopped(session, called, wait_snapshot=waits, copies=copies)
         return f"{words}, {_copied(connection, session, copies, timeout)}" if copies else words
 
     ask_each(connection.stop_session, names, wait=wait, settle=settle, done=done)
@@ -195,13 +195,16 @@ def _until_stopped(
     return stopped
 
 
-def _stopped(session: Session, called: str, *, wait_snapshot: bool) -> str:
+def _stopped(session: Session, called: str, *, wait_snapshot: bool, copies: int | None) -> str:
     """What to say of a session that is stopped. Raises WrongState if a snapshot is waited for, and failed."""
     from netvps.cli.ui.waiting import copied, require_snapshot
 
     try:
         require_snapshot(session, called)
     except WrongState as error:
+        if copies:  # that needs no image
+            also = f"netvps snapshot create {called} --copies {copies}"
+            raise WrongState(f"{error}, and `{also}` keeps its files on as many runners") from None
         if wait_snapshot:
             raise
         return f"stopped; its files are kept in its container. {error}"

@@ -8,7 +8,7 @@ from netvps.domain.names import SessionName
 from netvps.domain.session.session import Author, DesiredState, Session
 from netvps.domain.snapshot.orders import clone
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotCause, SnapshotDraft, SnapshotSource, SnapshotState
-from netvps.errors import NotFound, WrongState
+from netvps.errors import NotFound, Unavailable, WrongState
 from netvps.services.access.quotas import Quotas
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.network.addresses import put_addressed
@@ -68,15 +68,23 @@ class Clones:
         """The snapshot to clone; one of the present state is ordered if none is named."""
         if not snapshot_id:
             draft = SnapshotDraft(description=f"for the clone {clone_name}")
-            ordered, snapshot = await take_snapshot(
-                tx,
-                source,
-                draft,
-                SnapshotCause.CLONE,
-                uid=self._new_uid(),
-                now=self._clock(),
-                copies=self._copies,
-            )
+            try:
+                ordered, snapshot = await take_snapshot(
+                    tx,
+                    source,
+                    draft,
+                    SnapshotCause.CLONE,
+                    uid=self._new_uid(),
+                    now=self._clock(),
+                    copies=self._copies,
+                )
+            except (WrongState, Unavailable) as error:
+                ready = await tx.find(Snapshot, session=source.uid, state=SnapshotState.READY)
+                if not ready:
+                    raise
+                newest = max(ready, key=lambda one: one.uid)
+                instead = f"netvps clone {source.full_name} {clone_name.name} --snapshot {newest.id}"
+                raise type(error)(f"{error.message}; or clone its newest snapshot: {instead}") from None
             await tx.put(ordered)
             return await tx.put(snapshot)
         for snapshot in await tx.find(Snapshot, session=source.uid, id=snapshot_id):

@@ -79,6 +79,9 @@ def test_a_failed_snapshot_is_reported_and_is_an_error_only_for_who_waits_for_it
     ran = run("stop", "dev1", "--wait-snapshot")
     assert ran.code == exit_codes.CONFLICT
     assert "its snapshot failed: no space left; nothing is lost" in ran.err
+    ran = run("stop", "dev1", "--copies", "2")
+    assert ran.code == exit_codes.CONFLICT
+    assert "again, and `netvps snapshot create dev1 --copies 2` keeps its files on as many runners" in ran.err
 
 
 def test_stop_waits_a_moment_for_the_snapshot_and_longer_if_asked(

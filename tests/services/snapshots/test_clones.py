@@ -93,6 +93,17 @@ async def test_a_clone_fails_with_its_snapshot_and_can_be_removed(world: World) 
     assert await world.row(Session, made.uid) is None
 
 
+async def test_a_failed_session_is_cloned_from_its_newest_snapshot_on_request(world: World) -> None:
+    session, snapshot = await taken(world, "one")
+    await world.reported(session, SessionState.FAILED)
+    hint = "or clone its newest snapshot: netvps clone dev1.alice dev2 --snapshot one"
+    with pytest.raises(WrongState, match=f"dev1.alice is FAILED: a snapshot is taken of a RUNNING.*; {hint}"):
+        await world.clones.clone(ALICE, "dev1", session_id="dev2")
+    assert [one.name for one in await world.rows(Session)] == ["dev1"]
+    made = await world.clones.clone(ALICE, "dev1", session_id="dev2", snapshot_id="one")
+    assert (made.runner, made.awaits) == (session.runner, snapshot.uid)
+
+
 async def test_only_what_has_files_can_be_cloned(world: World) -> None:
     await world.session("dev0")
     with pytest.raises(WrongState, match="has no files yet"):
