@@ -84,6 +84,25 @@ def next_step(session: Session, move: Move, snapshots: Collection[Snapshot]) -> 
     return CopyAll(missing) if missing else Switch(base)
 
 
+def from_stop(session: Session, move: Move, snapshots: Collection[Snapshot]) -> Move:
+    """The move with the snapshot of the stop that its session rests in, if that is its whole present state.
+
+    Otherwise one is taken: also where something is missing in it, as its runner decides what should be, and where the
+    target has it already: the old runner soon erases its files, so the target has to read its copy again before.
+    """
+    image, rests = session.snapshot, session.state is SessionState.STOPPED and not session.reason
+    if move.snapshot or image is None or not rests:
+        return move
+    if not image.generation == session.observed_generation == session.generation:
+        return move
+    same = next((one for one in snapshots if one.uid == image.uid), None)
+    if same is None or same.state is not SnapshotState.READY or same.warnings:
+        return move
+    if move.target in {holder.runner for holder in same.holders}:
+        return move
+    return replace(move, snapshot=image.uid, generation=session.generation)
+
+
 def _stop(session: Session) -> Step:
     if session.state is SessionState.FAILED:
         return Fail(f"it failed ({session.message}): start it, or stop it, then move it")

@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.domain.image.places import runs_on
 from netvps.domain.moves.move import Move, MoveStage
-from netvps.domain.moves.steps import CopyAll, Fail, Stop, Switch, Take, Wait, failing, next_step, stopping, switched
-from netvps.domain.runner.placement import Use, choose, gpus_for, is_able, why_none
+from netvps.domain.moves.steps import (
+    CopyAll,
+    Fail,
+    Stop,
+    Switch,
+    Take,
+    Wait,
+    failing,
+    from_stop,
+    next_step,
+    stopping,
+    switched,
+)
+from netvps.domain.runner.placement import Use, choose, gpus_for, is_able, why_not
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import SnapshotCause, SnapshotDraft
@@ -41,8 +53,8 @@ async def advance(tx: Transaction, session: Session, move: Move, now: datetime, 
     if isinstance(target, str):
         await _say(tx, session, move, target)
         return
-    move = move.to(target)
     snapshots = await snapshots_of(tx, session.uid)
+    move = from_stop(session, move.to(target), snapshots)
     match next_step(session, move, snapshots):
         case Stop():
             await tx.put(stopping(session, move, now))
@@ -94,18 +106,18 @@ async def find_target(reader: Reader, session: Session, move: Move) -> Runner | 
     if move.fixed:
         why = "it is offline, cordoned, too old, of another architecture, or still erasing it"
         return f"runner {move.target_name} cannot take it now: {why}"
-    best = choose(session, able, await uses_of_runners(reader, able, [session]))
+    uses = await uses_of_runners(reader, able, [session])
+    best = choose(session, able, uses)
     if best is not None:
         return best
     if not runners:
         return "there is no other runner: add one (netvps runner join-token)"
-    if able:
-        return why_none(session.spec, able)
-    states = ", ".join(f"{runner.name}: {_why_not(runner, left, machine)}" for runner in runners[:_NAMED])
-    return f"no other runner can take it ({states})"
+    reasons = [(runner.name, why_not(session, runner, uses.get(runner.uid, Use()))) for runner in able]
+    reasons += [(runner.name, _why_unable(runner, left, machine)) for runner in runners if runner not in able]
+    return f"no other runner can take it ({', '.join(f'{name}: {why}' for name, why in reasons[:_NAMED])})"
 
 
-def _why_not(runner: Runner, left: frozenset[str], machine: str) -> str:
+def _why_unable(runner: Runner, left: frozenset[str], machine: str) -> str:
     if runner.state is not RunnerState.ONLINE:
         return "offline"
     if runner.cordoned:

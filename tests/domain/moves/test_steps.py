@@ -19,6 +19,7 @@ from netvps.domain.moves.steps import (
     arrived,
     failing,
     from_here,
+    from_stop,
     next_step,
     stopping,
     switched,
@@ -95,6 +96,28 @@ def test_a_stopped_one_is_taken_then_copied_then_placed() -> None:
     assert next_step(session, move, [base, kept]) == CopyAll((base,))
     base = _snapshot("base", SnapshotState.READY, "here", "there")
     assert next_step(session, move, [base, kept]) == Switch(base)
+
+
+def test_the_snapshot_of_the_stop_is_copied_if_it_is_the_whole_present_state() -> None:
+    rests = _session(SessionState.STOPPED)
+    image = SnapshotImage("stop", rests.uid, "i", "d", 1, 1, "box1", rests.generation, NOW)
+    rests, taken = replace(rests, snapshot=image), _snapshot("stop", SnapshotState.READY, "here")
+    move = from_stop(rests, MOVE, [taken])
+    assert next_step(rests, move, [taken]) == CopyAll((taken,))
+    held = _snapshot("stop", SnapshotState.READY, "here", "there")
+    assert next_step(rests, move, [held]) == Switch(held)
+    assert from_stop(rests, MOVE, [held]) is MOVE  # it may be damaged by now
+    for session, snapshot in (
+        (replace(rests, snapshot=None), taken),
+        (replace(rests, reason="snapshot_pending"), taken),  # it ran again, by hand
+        (replace(rests, state=SessionState.STOPPING), taken),
+        (replace(rests, observed_generation=rests.generation - 1), taken),
+        (replace(rests, generation=rests.generation + 1, observed_generation=rests.generation + 1), taken),
+        (rests, _snapshot("other", SnapshotState.READY, "here")),
+        (rests, _snapshot("stop", SnapshotState.DELETING, "here")),
+        (rests, replace(taken, warnings=("it leaves out what is below /cache, as the session asks",))),
+    ):
+        assert from_stop(session, MOVE, [snapshot]) is MOVE
 
 
 _HOLDERS = st.sets(st.sampled_from(["here", "there", "elsewhere"]))

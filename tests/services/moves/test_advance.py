@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.session.lifecycle import assignment
-from netvps.domain.session.session import SessionState
+from netvps.domain.session.session import SessionReport, SessionState, SnapshotImage
 from netvps.domain.snapshot.copies import Copy
-from netvps.domain.snapshot.snapshot import Snapshot, SnapshotDraft, SnapshotResult, SnapshotState
+from netvps.domain.snapshot.snapshot import Snapshot, SnapshotChange, SnapshotDraft, SnapshotResult, SnapshotState
 from netvps.errors import Exhausted, WrongState
 from tests.fakes.world import ALICE
 from tests.services.snapshots.taking import report
@@ -96,6 +97,46 @@ async def test_a_stopped_session_moves_stopped_and_leaves_nothing_behind(cluster
     await cluster.receive()
     await cluster.step()
     assert (await cluster.session()).runner == first
+
+
+async def _at_rest(cluster: Cluster, world: World) -> Snapshot:
+    """The session is stopped, and the snapshot of that is READY."""
+    await world.sessions.stop(ALICE, "dev1")
+    row = await cluster.session()
+    image = SnapshotImage("0" * 13, row.uid, "i", "d", 9, 2, "lab1", row.generation, row.create_time)
+    stopped = SessionReport(row.uid, row.epoch, row.generation, SessionState.STOPPED, snapshot=image)
+    ready = SnapshotResult(image.uid, SnapshotState.READY)
+    await world.runners.report(row.runner, replace(stopped, snapshots=(ready,)))
+    (snapshot,) = await world.rows(Snapshot)
+    return snapshot
+
+
+async def test_the_snapshot_of_its_stop_is_the_one_that_moves(cluster: Cluster, world: World) -> None:
+    snapshot = await _at_rest(cluster, world)
+    await world.moves.move(ALICE, "dev1", target="lab2")
+    await cluster.step()
+    with pytest.raises(WrongState, match="is being moved with it"):
+        await world.snapshots.delete(ALICE, "dev1", snapshot.id)
+    await cluster.receive()
+    await cluster.step()
+    moved = await cluster.session()
+    assert (moved.runner_name, moved.awaits, await cluster.stage()) == ("lab2", snapshot.uid, "ARRIVING")
+    assert [one.uid for one in await world.rows(Snapshot)] == [snapshot.uid]
+
+
+async def test_a_holder_reads_its_copy_again_before_the_old_runner_erases_its_files(
+    cluster: Cluster, world: World
+) -> None:
+    snapshot = await _at_rest(cluster, world)
+    await world.snapshots.update(ALICE, "dev1", snapshot.id, SnapshotChange(copies=2))
+    await cluster.receive()
+    await world.moves.move(ALICE, "dev1", target="lab2")
+    await cluster.step()
+    await cluster.take()
+    await cluster.step()
+    assert (await cluster.session()).runner_name == "lab1"
+    (ordered,) = [one for one in await world.rows(Copy) if not one.held]
+    assert ordered.snapshot != snapshot.uid
 
 
 async def test_one_that_is_started_while_it_moves_on_unrun_has_its_files(cluster: Cluster, world: World) -> None:

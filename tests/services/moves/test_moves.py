@@ -13,6 +13,7 @@ from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.moves.move import MoveStage
 from netvps.domain.session.lifecycle import assignment
 from netvps.domain.session.session import Assignment, DesiredState, Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.copies import Copy, CopyReport, CopyState
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
 from netvps.errors import Exhausted, NotFound, Unavailable, WrongState
@@ -153,6 +154,22 @@ async def test_a_drain_moves_two_at_a_time_and_says_who_stays(cluster: Cluster, 
     stages = [one.move.stage for one in await world.rows(Session) if one.move]
     assert sorted(stages) == [MoveStage.FAILED, MoveStage.STOPPING, MoveStage.STOPPING]
     assert first != second
+
+
+async def test_a_drain_with_nowhere_to_go_says_what_is_missing_where(cluster: Cluster, world: World) -> None:
+    big = await world.session("big", spec=SessionSpec(memory_bytes=1 << 30))
+    await world.reported(big, SessionState.RUNNING)
+    (other,) = cluster.runners.keys() - {big.runner_name}
+    small = replace(HELLO.capacity, memory_bytes=1 << 29)
+    await world.runners.online(cluster.runners[other], replace(HELLO, capacity=small))
+    await world.moves.drain(ROOT, big.runner_name)
+    await cluster.step()
+    row = await world.row(Session, big.uid)
+    assert row is not None
+    assert row.move is not None
+    missing = "1 GiB of memory are more than the 0.5 GiB of its runner"
+    assert row.move.message == f"no other runner can take it ({other}: {missing} {other})"
+    assert (row.state, row.desired) == ("RUNNING", "RUNNING")
 
 
 async def test_a_moved_session_keeps_its_address(world: World) -> None:
