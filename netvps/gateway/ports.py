@@ -223,10 +223,16 @@ class Visitors(Waker, Protocol):
         """The user of a cookie of the host of logins. Raises Unauthenticated."""
 
     async def code(self, cookie: str, host: str) -> str:
-        """A code for one login at a host. Raises Unauthenticated."""
+        """A code for one login at a host. Raises Unauthenticated, NotFound."""
 
     async def enter(self, host: str, code: str) -> str:
         """The cookie of a host for a code. Raises Unauthenticated."""
+
+    async def enter_by_link(self, host: str, sealed: str) -> str:
+        """The cookie of a host for the secret of a link. Raises Unauthenticated."""
+
+    def on_urls(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a session's uid ('': all) whenever who may open its ports may have changed."""
 
     def on_access(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with a user's name ('': everyone) whenever what they may do may have changed."""

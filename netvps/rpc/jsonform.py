@@ -14,6 +14,7 @@ from netvps.domain.access.audit import AuditRecord
 from netvps.domain.access.invitations import InvitationView
 from netvps.domain.access.quota import QuotaUse
 from netvps.domain.access.sharing import NamedShare
+from netvps.domain.http.stored import NamedUrl
 from netvps.domain.image.image import DefaultImage, ImageView
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.metrics import MetricSample
@@ -32,6 +33,7 @@ from netvps.rpc.convert import images
 from netvps.rpc.convert.access.quotas import use_to_proto
 from netvps.rpc.convert.access.registration import invitation_to_proto
 from netvps.rpc.convert.audit import audit_record_from_proto, audit_record_to_proto
+from netvps.rpc.convert.http.urls import stored_url_to_proto
 from netvps.rpc.convert.metrics import sample_to_proto
 from netvps.rpc.convert.registries import login_to_proto
 from netvps.rpc.convert.runner.network import overview_to_proto, path_to_proto
@@ -61,6 +63,7 @@ Printable = (
     | InvitationView
     | QuotaUse
     | NamedShare
+    | NamedUrl
     | ServerInfo
     | RunnerView
     | Overview
@@ -104,6 +107,7 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     ApiKey: listed_api_key_to_proto,
     SshKey: ssh_key_to_proto,
     NamedShare: share_to_proto,
+    NamedUrl: stored_url_to_proto,
     ServerInfo: server_info_to_proto,
     RunnerView: runner_to_proto,
     Overview: overview_to_proto,

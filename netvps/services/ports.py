@@ -55,6 +55,7 @@ class Reader(Protocol):
     | ssh_key | fingerprint | fingerprint, owner |
     | share | session, user: "UID.NAME" | session, user, owner |
     | invitation | kid | issuer |
+    | url | key: "UID/PORT", "UID/LINK" or a host | session, owner |
     | credential | kid | purpose, subject, used_by, used_for |
     | lease | cidr | runner |
     | request | request_key | — |

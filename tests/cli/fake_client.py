@@ -15,7 +15,6 @@ from netvps.domain.access.sharing import NamedShare, Share, ShareRole
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.filter.kinds import SessionFilter
 from netvps.domain.finding import Finding
-from netvps.domain.http.site import MAIN_PORT, Place, Url
 from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.metrics import MetricSample
@@ -35,6 +34,7 @@ from netvps.domain.sleep.idle import SleepPlan
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import AlreadyExists, NotFound, Unavailable
 from tests.cli.fake_people import MOMENT, FakePeople
+from tests.cli.fake_urls import FakeUrls
 
 NOW = MOMENT
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostKeyHostKeyHostKeyHostKeyHostKeyHostKey0 gateway"
@@ -61,7 +61,7 @@ def session(name: str = "dev1", state: SessionState = SessionState.RUNNING, **ch
 
 
 @dataclass
-class FakeClient(FakePeople):
+class FakeClient(FakePeople, FakeUrls):
     """Fulfils netvps.rpc.client.client.Client. `script` are the events that a watch brings after the list."""
 
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -120,14 +120,6 @@ class FakeClient(FakePeople):
     def server_info(self) -> ServerInfo:
         self._ask("server_info")
         return self.info
-
-    def get_url(self, session: str, port: int | None = None) -> Url:
-        self._ask("get_url", session, port)
-        place = Place(SessionName("alice", session), port or MAIN_PORT)
-        return Url(place, f"http://{f'{port}--' if port else ''}{session}.localhost:7481/")
-
-    def create_url_login(self, session: str, port: int | None = None) -> str:
-        return f"{self.get_url(session, port).uri}.netvps/enter?code=secret"
 
     def create_session(
         self, session_id: str, spec: SessionSpec, *, owner: str = "", validate_only: bool = False

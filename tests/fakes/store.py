@@ -11,6 +11,7 @@ from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.access.audit import FIRST, pruned, record
 from netvps.domain.access.invitations import Invitation
 from netvps.domain.access.sharing import Share
+from netvps.domain.http.stored import StoredUrl
 from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
@@ -64,6 +65,7 @@ KINDS: dict[type[Any], Kind] = {
     Credential: Kind(("purpose", "subject", "used_by", "used_for")),
     Invitation: Kind(("issuer",)),
     Share: Kind(("session", "user", "owner"), ("session", "user")),
+    StoredUrl: Kind(("session", "owner")),
     Request: Kind(),
     DefaultImage: Kind(),
     RegistryLogin: Kind(),

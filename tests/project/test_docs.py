@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from netvps.cli.app import COMMANDS, root
+from netvps.cli.ui.groups import DefaultGroup
 from tests.project.doc_pages import DOCUMENTS, ROOT, all_lines
 
 _VARIABLE = re.compile(r"[A-Z_]+=\S*")
@@ -65,8 +66,10 @@ def _path(words: list[str]) -> list[str]:
     command: click.Command | None = root
     path: list[str] = []
     while isinstance(command, click.Group) and len(path) < len(words):
-        command = command.get_command(click.Context(command), words[len(path)])
+        group, command = command, command.get_command(click.Context(command), words[len(path)])
         path += words[len(path) : len(path) + (command is not None)]
+        if isinstance(group, DefaultGroup) and command is None:
+            path.append(group.default)
     return path
 
 

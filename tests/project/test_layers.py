@@ -61,6 +61,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "cryptography": ("netvps.adapters.ca",),
     "asyncssh": ("netvps.gateway",),
     "h11": ("netvps.gateway.http",),
+    "idna": ("netvps.cli",),
     "aiohttp": ("netvps.gateway", "netvps.adapters.registry"),
     "grpc": ("netvps.rpc", "netvps.api"),
     "grpc_status": ("netvps.rpc",),

@@ -46,6 +46,7 @@ from netvps.services.access.ssh_tickets import SshTickets
 from netvps.services.access.terminal_ui import UiTokens
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
+from netvps.services.http.stored_urls import StoredUrls
 from netvps.services.http.urls import Urls
 from netvps.services.http.visits import Visits
 from netvps.services.images.default_image import DefaultImages
@@ -302,6 +303,7 @@ async def open_site(
             access=access,
             key_uses=key_uses,
             urls=Urls(store, now, visits),
+            stored_urls=StoredUrls(store, now, visits),
             ssh_keys=SshKeys(store, now, new_uid),
             invitations=Invitations(store, now, ca, registration),
             registrations=Registrations(store, now, new_uid, ca, registration),

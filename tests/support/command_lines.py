@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from netvps.cli.access.users import _CreateByDefault
 from netvps.cli.app import root
+from netvps.cli.ui.groups import DefaultGroup
 
 
 def problem(words: list[str]) -> str:
@@ -14,8 +14,8 @@ def problem(words: list[str]) -> str:
     ctx = click.Context(root, info_name="netvps")
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         inner = command.get_command(ctx, words[0])
-        if inner is None and isinstance(command, _CreateByDefault):
-            inner, words = command.commands["create"], ["create", *words]
+        if inner is None and isinstance(command, DefaultGroup):
+            inner, words = command.commands[command.default], [command.default, *words]
         if inner is None:
             return f"there is no command {words[0]}"
         command, words = inner, words[1:]

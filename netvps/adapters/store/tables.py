@@ -15,6 +15,7 @@ from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.access.audit import FIRST
 from netvps.domain.access.invitations import Invitation
 from netvps.domain.access.sharing import Share
+from netvps.domain.http.stored import StoredUrl
 from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
@@ -244,6 +245,7 @@ _KINDS = (
     ),
     _kind(Invitation, ("issuer",), indexed=(("issuer",),)),
     _kind(Share, ("session", "user", "owner"), indexed=(("session",), ("user",), ("owner",))),
+    _kind(StoredUrl, ("session", "owner"), indexed=(("session",), ("owner",))),
     _kind(Request),
     _kind(DefaultImage),
     _kind(RegistryLogin),

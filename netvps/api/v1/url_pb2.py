@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17netvps/api/v1/url.proto\x12\rnetvps.api.v1\" \n\x03Url\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\"\x1d\n\rGetUrlRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15\x43reateUrlLoginRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x08UrlLogin\x12\x0b\n\x03uri\x18\x01 \x01(\t2\x99\x01\n\nUrlService\x12:\n\x06GetUrl\x12\x1c.netvps.api.v1.GetUrlRequest\x1a\x12.netvps.api.v1.Url\x12O\n\x0e\x43reateUrlLogin\x12$.netvps.api.v1.CreateUrlLoginRequest\x1a\x17.netvps.api.v1.UrlLoginB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17netvps/api/v1/url.proto\x12\rnetvps.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x01\n\x03Url\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12,\n\x08\x61udience\x18\x04 \x01(\x0e\x32\x1a.netvps.api.v1.UrlAudience\x12\r\n\x05users\x18\x05 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x03\"\x1d\n\rGetUrlRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15\x43reateUrlLoginRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x08UrlLogin\x12\x0b\n\x03uri\x18\x01 \x01(\t\"H\n\x0fListUrlsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"M\n\x10ListUrlsResponse\x12 \n\x04urls\x18\x01 \x03(\x0b\x32\x12.netvps.api.v1.Url\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x10UpdateUrlRequest\x12\x1f\n\x03url\x18\x01 \x01(\x0b\x32\x12.netvps.api.v1.Url\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"4\n\x10\x44\x65leteUrlRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"i\n\x14\x43reateUrlLinkRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"7\n\x07UrlLink\x12\x1f\n\x03url\x18\x01 \x01(\x0b\x32\x12.netvps.api.v1.Url\x12\x0b\n\x03uri\x18\x02 \x01(\t*\xa7\x01\n\x0bUrlAudience\x12\x1c\n\x18URL_AUDIENCE_UNSPECIFIED\x10\x00\x12\x18\n\x14URL_AUDIENCE_PRIVATE\x10\x01\x12\x16\n\x12URL_AUDIENCE_USERS\x10\x02\x12\x18\n\x14URL_AUDIENCE_MEMBERS\x10\x03\x12\x17\n\x13URL_AUDIENCE_PUBLIC\x10\x04\x12\x15\n\x11URL_AUDIENCE_LINK\x10\x05\x32\xb8\x03\n\nUrlService\x12:\n\x06GetUrl\x12\x1c.netvps.api.v1.GetUrlRequest\x1a\x12.netvps.api.v1.Url\x12O\n\x0e\x43reateUrlLogin\x12$.netvps.api.v1.CreateUrlLoginRequest\x1a\x17.netvps.api.v1.UrlLogin\x12K\n\x08ListUrls\x12\x1e.netvps.api.v1.ListUrlsRequest\x1a\x1f.netvps.api.v1.ListUrlsResponse\x12@\n\tUpdateUrl\x12\x1f.netvps.api.v1.UpdateUrlRequest\x1a\x12.netvps.api.v1.Url\x12@\n\tDeleteUrl\x12\x1f.netvps.api.v1.DeleteUrlRequest\x1a\x12.netvps.api.v1.Url\x12L\n\rCreateUrlLink\x12#.netvps.api.v1.CreateUrlLinkRequest\x1a\x16.netvps.api.v1.UrlLinkB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,14 +33,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.url_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_URL']._serialized_start=42
-  _globals['_URL']._serialized_end=74
-  _globals['_GETURLREQUEST']._serialized_start=76
-  _globals['_GETURLREQUEST']._serialized_end=105
-  _globals['_CREATEURLLOGINREQUEST']._serialized_start=107
-  _globals['_CREATEURLLOGINREQUEST']._serialized_end=144
-  _globals['_URLLOGIN']._serialized_start=146
-  _globals['_URLLOGIN']._serialized_end=169
-  _globals['_URLSERVICE']._serialized_start=172
-  _globals['_URLSERVICE']._serialized_end=325
+  _globals['_URLAUDIENCE']._serialized_start=841
+  _globals['_URLAUDIENCE']._serialized_end=1008
+  _globals['_URL']._serialized_start=76
+  _globals['_URL']._serialized_end=299
+  _globals['_GETURLREQUEST']._serialized_start=301
+  _globals['_GETURLREQUEST']._serialized_end=330
+  _globals['_CREATEURLLOGINREQUEST']._serialized_start=332
+  _globals['_CREATEURLLOGINREQUEST']._serialized_end=369
+  _globals['_URLLOGIN']._serialized_start=371
+  _globals['_URLLOGIN']._serialized_end=394
+  _globals['_LISTURLSREQUEST']._serialized_start=396
+  _globals['_LISTURLSREQUEST']._serialized_end=468
+  _globals['_LISTURLSRESPONSE']._serialized_start=470
+  _globals['_LISTURLSRESPONSE']._serialized_end=547
+  _globals['_UPDATEURLREQUEST']._serialized_start=549
+  _globals['_UPDATEURLREQUEST']._serialized_end=620
+  _globals['_DELETEURLREQUEST']._serialized_start=622
+  _globals['_DELETEURLREQUEST']._serialized_end=674
+  _globals['_CREATEURLLINKREQUEST']._serialized_start=676
+  _globals['_CREATEURLLINKREQUEST']._serialized_end=781
+  _globals['_URLLINK']._serialized_start=783
+  _globals['_URLLINK']._serialized_end=838
+  _globals['_URLSERVICE']._serialized_start=1011
+  _globals['_URLSERVICE']._serialized_end=1451
 # @@protoc_insertion_point(module_scope)

@@ -3,8 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -16,6 +20,42 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _UrlAudience:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UrlAudienceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UrlAudience.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    URL_AUDIENCE_UNSPECIFIED: _UrlAudience.ValueType  # 0
+    """Unspecified means PRIVATE in a request."""
+    URL_AUDIENCE_PRIVATE: _UrlAudience.ValueType  # 1
+    """Whoever may log in to the session."""
+    URL_AUDIENCE_USERS: _UrlAudience.ValueType  # 2
+    """These, and the users that it names."""
+    URL_AUDIENCE_MEMBERS: _UrlAudience.ValueType  # 3
+    """Every user who is logged in."""
+    URL_AUDIENCE_PUBLIC: _UrlAudience.ValueType  # 4
+    """Anyone."""
+    URL_AUDIENCE_LINK: _UrlAudience.ValueType  # 5
+    """Whoever has its link. Not in a request."""
+
+class UrlAudience(_UrlAudience, metaclass=_UrlAudienceEnumTypeWrapper):
+    """UrlAudience says who may open a URL."""
+
+URL_AUDIENCE_UNSPECIFIED: UrlAudience.ValueType  # 0
+"""Unspecified means PRIVATE in a request."""
+URL_AUDIENCE_PRIVATE: UrlAudience.ValueType  # 1
+"""Whoever may log in to the session."""
+URL_AUDIENCE_USERS: UrlAudience.ValueType  # 2
+"""These, and the users that it names."""
+URL_AUDIENCE_MEMBERS: UrlAudience.ValueType  # 3
+"""Every user who is logged in."""
+URL_AUDIENCE_PUBLIC: UrlAudience.ValueType  # 4
+"""Anyone."""
+URL_AUDIENCE_LINK: UrlAudience.ValueType  # 5
+"""Whoever has its link. Not in a request."""
+Global___UrlAudience: _TypeAlias = UrlAudience  # noqa: Y015
+
 @_typing.final
 class Url(_message.Message):
     """Url is where a port of a session is served."""
@@ -24,19 +64,51 @@ class Url(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Resource name: "sessions/NAME.OWNER/urls/PORT"."""
+    """Resource name: "sessions/NAME.OWNER/urls/ID". ID is the port; or the host, if it is served at a host of its own; or
+    that of a link.
+    """
     uri: _builtins.str
-    """The URL, with a slash at its end."""
+    """The URL, with a slash at its end; empty if it is served nowhere, as the session has got a name that is too long."""
+    port: _builtins.int
+    """The port in the session."""
+    audience: Global___UrlAudience.ValueType
+    """Who may open it."""
+    revision: _builtins.int
+    """Global revision of its last change."""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The users that it names, for audience USERS."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends; unset means that it does not end by itself."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was first stored; unset means that it is not."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         uri: _builtins.str = ...,
+        port: _builtins.int = ...,
+        audience: Global___UrlAudience.ValueType = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "create_time", b"create_time", "expire_time", b"expire_time", "name", b"name", "port", b"port", "revision", b"revision", "uri", b"uri", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -107,3 +179,178 @@ class UrlLogin(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UrlLogin: _TypeAlias = UrlLogin  # noqa: Y015
+
+@_typing.final
+class ListUrlsRequest(_message.Message):
+    """ListUrlsRequest asks for a page of stored URLs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"sessions/NAME" or "sessions/NAME.OWNER"; or "users/USER", with "me" or empty for the caller."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """next_page_token of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUrlsRequest: _TypeAlias = ListUrlsRequest  # noqa: Y015
+
+@_typing.final
+class ListUrlsResponse(_message.Message):
+    """ListUrlsResponse is a page of stored URLs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Pass as page_token for the next page; empty on the last."""
+    @_builtins.property
+    def urls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Url]:
+        """Without those whose end has come."""
+
+    def __init__(
+        self,
+        *,
+        urls: _abc.Iterable[Global___Url] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "urls", b"urls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUrlsResponse: _TypeAlias = ListUrlsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateUrlRequest(_message.Message):
+    """UpdateUrlRequest stores a URL."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key."""
+    @_builtins.property
+    def url(self) -> Global___Url:
+        """Its name, port, audience, users and expire_time; the rest is ignored. If ID in its name is a host, it is served
+        there: a host in lower case that leads to this server, and is not below the domain of its URLs. The port may be left
+        out if ID is a port.
+        """
+
+    def __init__(
+        self,
+        *,
+        url: Global___Url | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["url", b"url"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateUrlRequest: _TypeAlias = UpdateUrlRequest  # noqa: Y015
+
+@_typing.final
+class DeleteUrlRequest(_message.Message):
+    """DeleteUrlRequest ends a stored URL."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"sessions/NAME.OWNER/urls/ID"."""
+    request_id: _builtins.str
+    """Idempotency key."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteUrlRequest: _TypeAlias = DeleteUrlRequest  # noqa: Y015
+
+@_typing.final
+class CreateUrlLinkRequest(_message.Message):
+    """CreateUrlLinkRequest asks for a link to a port."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As in GetUrlRequest."""
+    request_id: _builtins.str
+    """Idempotency key."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends, at most 30 days from now. Required."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateUrlLinkRequest: _TypeAlias = CreateUrlLinkRequest  # noqa: Y015
+
+@_typing.final
+class UrlLink(_message.Message):
+    """UrlLink opens a port."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    uri: _builtins.str
+    """A secret, shown once: whoever opens it may open the port."""
+    @_builtins.property
+    def url(self) -> Global___Url:
+        """What is stored of it."""
+
+    def __init__(
+        self,
+        *,
+        url: Global___Url | None = ...,
+        uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["url", b"url"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uri", b"uri", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UrlLink: _TypeAlias = UrlLink  # noqa: Y015

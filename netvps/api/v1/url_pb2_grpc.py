@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class UrlServiceStub:
-    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there.
+    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there. Stored URLs say who else may
+    open a port, or at which host of its own it is served.
     """
 
     def __init__(self, channel):
@@ -45,10 +46,31 @@ class UrlServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_url__pb2.CreateUrlLoginRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.UrlLogin.FromString,
                 _registered_method=True)
+        self.ListUrls = channel.unary_unary(
+                '/netvps.api.v1.UrlService/ListUrls',
+                request_serializer=netvps_dot_api_dot_v1_dot_url__pb2.ListUrlsRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.ListUrlsResponse.FromString,
+                _registered_method=True)
+        self.UpdateUrl = channel.unary_unary(
+                '/netvps.api.v1.UrlService/UpdateUrl',
+                request_serializer=netvps_dot_api_dot_v1_dot_url__pb2.UpdateUrlRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.Url.FromString,
+                _registered_method=True)
+        self.DeleteUrl = channel.unary_unary(
+                '/netvps.api.v1.UrlService/DeleteUrl',
+                request_serializer=netvps_dot_api_dot_v1_dot_url__pb2.DeleteUrlRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.Url.FromString,
+                _registered_method=True)
+        self.CreateUrlLink = channel.unary_unary(
+                '/netvps.api.v1.UrlService/CreateUrlLink',
+                request_serializer=netvps_dot_api_dot_v1_dot_url__pb2.CreateUrlLinkRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.UrlLink.FromString,
+                _registered_method=True)
 
 
 class UrlServiceServicer:
-    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there.
+    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there. Stored URLs say who else may
+    open a port, or at which host of its own it is served.
     """
 
     def GetUrl(self, request, context):
@@ -67,6 +89,37 @@ class UrlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUrls(self, request, context):
+        """ListUrls returns the stored URLs of a session, or of all sessions of a user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateUrl(self, request, context):
+        """UpdateUrl stores who may open a port, or changes that. Only the owner of the session and admins may. Errors:
+        NOT_FOUND, PERMISSION_DENIED, ALREADY_EXISTS (another session has that host), RESOURCE_EXHAUSTED (100 of an owner),
+        FAILED_PRECONDITION (the names are too long for a host).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUrl(self, request, context):
+        """DeleteUrl ends a stored URL or a link, and what was opened by it. Errors: NOT_FOUND, PERMISSION_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateUrlLink(self, request, context):
+        """CreateUrlLink makes a link by which someone without an account opens a port, until it ends or is deleted. Errors: as
+        UpdateUrl, and ALREADY_EXISTS for a request_id that made a link.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UrlServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -80,6 +133,26 @@ def add_UrlServiceServicer_to_server(servicer, server):
                     request_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.CreateUrlLoginRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_url__pb2.UrlLogin.SerializeToString,
             ),
+            'ListUrls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUrls,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.ListUrlsRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_url__pb2.ListUrlsResponse.SerializeToString,
+            ),
+            'UpdateUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUrl,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.UpdateUrlRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_url__pb2.Url.SerializeToString,
+            ),
+            'DeleteUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUrl,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.DeleteUrlRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_url__pb2.Url.SerializeToString,
+            ),
+            'CreateUrlLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateUrlLink,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_url__pb2.CreateUrlLinkRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_url__pb2.UrlLink.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'netvps.api.v1.UrlService', rpc_method_handlers)
@@ -89,7 +162,8 @@ def add_UrlServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UrlService:
-    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there.
+    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there. Stored URLs say who else may
+    open a port, or at which host of its own it is served.
     """
 
     @staticmethod
@@ -136,6 +210,114 @@ class UrlService:
             '/netvps.api.v1.UrlService/CreateUrlLogin',
             netvps_dot_api_dot_v1_dot_url__pb2.CreateUrlLoginRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_url__pb2.UrlLogin.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUrls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.UrlService/ListUrls',
+            netvps_dot_api_dot_v1_dot_url__pb2.ListUrlsRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_url__pb2.ListUrlsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.UrlService/UpdateUrl',
+            netvps_dot_api_dot_v1_dot_url__pb2.UpdateUrlRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_url__pb2.Url.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.UrlService/DeleteUrl',
+            netvps_dot_api_dot_v1_dot_url__pb2.DeleteUrlRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_url__pb2.Url.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateUrlLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.UrlService/CreateUrlLink',
+            netvps_dot_api_dot_v1_dot_url__pb2.CreateUrlLinkRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_url__pb2.UrlLink.FromString,
             options,
             channel_credentials,
             insecure,

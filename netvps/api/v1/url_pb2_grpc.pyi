@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class UrlServiceStub:
-    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there."""
+    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there. Stored URLs say who else may
+    open a port, or at which host of its own it is served.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -41,10 +43,25 @@ class UrlServiceStub:
     """CreateUrlLogin returns the same URL in a form that logs a browser in as the caller, once, within a minute. Errors:
     as GetUrl.
     """
+    ListUrls: _grpc.UnaryUnaryMultiCallable[_url_pb2.ListUrlsRequest, _url_pb2.ListUrlsResponse]
+    """ListUrls returns the stored URLs of a session, or of all sessions of a user."""
+    UpdateUrl: _grpc.UnaryUnaryMultiCallable[_url_pb2.UpdateUrlRequest, _url_pb2.Url]
+    """UpdateUrl stores who may open a port, or changes that. Only the owner of the session and admins may. Errors:
+    NOT_FOUND, PERMISSION_DENIED, ALREADY_EXISTS (another session has that host), RESOURCE_EXHAUSTED (100 of an owner),
+    FAILED_PRECONDITION (the names are too long for a host).
+    """
+    DeleteUrl: _grpc.UnaryUnaryMultiCallable[_url_pb2.DeleteUrlRequest, _url_pb2.Url]
+    """DeleteUrl ends a stored URL or a link, and what was opened by it. Errors: NOT_FOUND, PERMISSION_DENIED."""
+    CreateUrlLink: _grpc.UnaryUnaryMultiCallable[_url_pb2.CreateUrlLinkRequest, _url_pb2.UrlLink]
+    """CreateUrlLink makes a link by which someone without an account opens a port, until it ends or is deleted. Errors: as
+    UpdateUrl, and ALREADY_EXISTS for a request_id that made a link.
+    """
 
 @_typing.type_check_only
 class UrlServiceAsyncStub(UrlServiceStub):
-    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there."""
+    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there. Stored URLs say who else may
+    open a port, or at which host of its own it is served.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetUrl: _aio.UnaryUnaryMultiCallable[_url_pb2.GetUrlRequest, _url_pb2.Url]  # type: ignore[assignment]
@@ -55,9 +72,24 @@ class UrlServiceAsyncStub(UrlServiceStub):
     """CreateUrlLogin returns the same URL in a form that logs a browser in as the caller, once, within a minute. Errors:
     as GetUrl.
     """
+    ListUrls: _aio.UnaryUnaryMultiCallable[_url_pb2.ListUrlsRequest, _url_pb2.ListUrlsResponse]  # type: ignore[assignment]
+    """ListUrls returns the stored URLs of a session, or of all sessions of a user."""
+    UpdateUrl: _aio.UnaryUnaryMultiCallable[_url_pb2.UpdateUrlRequest, _url_pb2.Url]  # type: ignore[assignment]
+    """UpdateUrl stores who may open a port, or changes that. Only the owner of the session and admins may. Errors:
+    NOT_FOUND, PERMISSION_DENIED, ALREADY_EXISTS (another session has that host), RESOURCE_EXHAUSTED (100 of an owner),
+    FAILED_PRECONDITION (the names are too long for a host).
+    """
+    DeleteUrl: _aio.UnaryUnaryMultiCallable[_url_pb2.DeleteUrlRequest, _url_pb2.Url]  # type: ignore[assignment]
+    """DeleteUrl ends a stored URL or a link, and what was opened by it. Errors: NOT_FOUND, PERMISSION_DENIED."""
+    CreateUrlLink: _aio.UnaryUnaryMultiCallable[_url_pb2.CreateUrlLinkRequest, _url_pb2.UrlLink]  # type: ignore[assignment]
+    """CreateUrlLink makes a link by which someone without an account opens a port, until it ends or is deleted. Errors: as
+    UpdateUrl, and ALREADY_EXISTS for a request_id that made a link.
+    """
 
 class UrlServiceServicer(metaclass=_abc_1.ABCMeta):
-    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there."""
+    """UrlService says at which URLs the ports of sessions are served, and logs browsers in there. Stored URLs say who else may
+    open a port, or at which host of its own it is served.
+    """
 
     @_abc_1.abstractmethod
     def GetUrl(
@@ -77,6 +109,43 @@ class UrlServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_url_pb2.UrlLogin, _abc.Awaitable[_url_pb2.UrlLogin]]:
         """CreateUrlLogin returns the same URL in a form that logs a browser in as the caller, once, within a minute. Errors:
         as GetUrl.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUrls(
+        self,
+        request: _url_pb2.ListUrlsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_url_pb2.ListUrlsResponse, _abc.Awaitable[_url_pb2.ListUrlsResponse]]:
+        """ListUrls returns the stored URLs of a session, or of all sessions of a user."""
+
+    @_abc_1.abstractmethod
+    def UpdateUrl(
+        self,
+        request: _url_pb2.UpdateUrlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_url_pb2.Url, _abc.Awaitable[_url_pb2.Url]]:
+        """UpdateUrl stores who may open a port, or changes that. Only the owner of the session and admins may. Errors:
+        NOT_FOUND, PERMISSION_DENIED, ALREADY_EXISTS (another session has that host), RESOURCE_EXHAUSTED (100 of an owner),
+        FAILED_PRECONDITION (the names are too long for a host).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteUrl(
+        self,
+        request: _url_pb2.DeleteUrlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_url_pb2.Url, _abc.Awaitable[_url_pb2.Url]]:
+        """DeleteUrl ends a stored URL or a link, and what was opened by it. Errors: NOT_FOUND, PERMISSION_DENIED."""
+
+    @_abc_1.abstractmethod
+    def CreateUrlLink(
+        self,
+        request: _url_pb2.CreateUrlLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_url_pb2.UrlLink, _abc.Awaitable[_url_pb2.UrlLink]]:
+        """CreateUrlLink makes a link by which someone without an account opens a port, until it ends or is deleted. Errors: as
+        UpdateUrl, and ALREADY_EXISTS for a request_id that made a link.
         """
 
 def add_UrlServiceServicer_to_server(servicer: UrlServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,6 +9,7 @@ import click
 from netvps.cli.people.quota import changed_limits, quota_options, with_quota
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import USER, child_of_user
+from netvps.cli.ui.groups import DefaultGroup
 from netvps.cli.ui.output import Column, View, emit, format_option, note
 from netvps.cli.ui.parse import DURATION
 from netvps.display.units import age, moment_words
@@ -115,17 +116,7 @@ def rm(name: str, yes: bool) -> None:
     emit(name)
 
 
-class _CreateByDefault(click.Group):
-    """A group whose first word may be left out: it means `create`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As Click's own, with the word put in."""
-        if not args or (args[0] not in self.commands and args[0] not in {"-h", "--help"}):
-            args = ["create", *args]
-        return super().parse_args(ctx, args)
-
-
-@user.group("api-key", cls=_CreateByDefault)
+@user.group("api-key", cls=DefaultGroup, default="create", bare=True)
 def api_key() -> None:
     """API keys: for `netvps login`, for CI and for programs.
 

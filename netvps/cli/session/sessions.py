@@ -172,7 +172,7 @@ def show(name: str, form: str) -> None:
     if form not in {"table", "wide"}:
         view(own="." not in name).print_one(session, form)
         return
-    print_fields([*_facts(session), *_shares(connection, session)])
+    print_fields([*_facts(session), *_shares(connection, session), *_urls(connection, session)])
     from netvps.cli.access.gateway import plain_ssh
 
     emit("")
@@ -185,6 +185,16 @@ def _shares(connection: Client, session: Session) -> list[tuple[str, str]]:
 
     try:
         return [("shared", sentence(share)) for share in connection.list_shares(str(session.full_name))]
+    except (NotPermitted, WrongState):  # shared with the caller; or an older server
+        return []
+
+
+def _urls(connection: Client, session: Session) -> list[tuple[str, str]]:
+    """Which of its ports more people may open, for its owner and admins."""
+    from netvps.cli.http.stored import sentence
+
+    try:
+        return [("URL", sentence(url)) for url in connection.list_urls(str(session.full_name))]
     except (NotPermitted, WrongState):  # shared with the caller; or an older server
         return []
 

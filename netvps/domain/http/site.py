@@ -28,7 +28,7 @@ LOGIN: Final = "login"
 LOCAL: Final = "localhost"
 _SEPARATOR: Final = "--"
 _LABEL_MAX: Final = 63
-_MAX_PORT: Final = 65_535
+MAX_PORT: Final = 65_535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 _HOST_MAX: Final = 253
@@ -100,7 +100,7 @@ class Site:
         parts = label.split(_SEPARATOR)
         port = MAIN_PORT
         if len(parts) > 1 and parts[0].isdigit():
-            port = int(parts.pop(0)) if len(parts[0]) <= len(str(_MAX_PORT)) else 0
+            port = int(parts.pop(0)) if len(parts[0]) <= len(str(MAX_PORT)) else 0
         match parts:
             case [name, owner]:
                 pass
@@ -109,7 +109,7 @@ class Site:
             case _:
                 return None
         try:
-            return Place(SessionName(owner, name), port) if 0 < port <= _MAX_PORT else None
+            return Place(SessionName(owner, name), port) if 0 < port <= MAX_PORT else None
         except InvalidInput:
             return None
 

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 
-from netvps.errors import NotFound, Unauthenticated
+from netvps.errors import Unauthenticated
 from netvps.gateway.http.answers import explained, page, redirect
 from netvps.gateway.http.cookies import cookie_header, cookie_name, cookie_of
 
@@ -55,8 +55,6 @@ class Logins:
         return page(200, "netvps", f"<p>You are logged in as {escape(user)}.</p>{out}", forms="'self'")
 
     async def _lead(self, cookie: str, host: str, path: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
-        if self._site.place_of(host) is None:
-            raise NotFound(f"nothing is served at {host}")
         code = quote(await self._plane.code(cookie, host), safe="")
         return redirect(f"{self._site.url(host)}/.netvps/enter?code={code}&path={quote(path, safe='')}", headers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from html import escape
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, quote, urlsplit
@@ -21,6 +22,7 @@ from netvps.gateway.http.reviews import Reviews
 from netvps.gateway.ssh.readiness import shown_name
 from netvps.gateway.wake.wakes import Wakes
 from netvps.services.access.logins import Grant
+from netvps.services.http.visits import LINK_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CREDENTIAL: Final = b"netvps-authorization"
+ANYONE: Final = "public"
+"""Who wakes a session by a URL that is public."""
+_UNREACHABLE: Final = "the app does not run now, or cannot be reached: try again later"
+"""What guests learn of it."""
 OWN_PATH: Final = "/.netvps/"
 """Below which no app of a session is reached."""
 HOLD_SECONDS: Final = 60.0
@@ -91,7 +97,7 @@ class Requests:
                 exchange.answer(await self._logins.answer(exchange, head))
                 return user
             if head.path.startswith(OWN_PATH):
-                exchange.answer(await self._enter(head))
+                exchange.answer(await self._own_page(head))
                 return user
             exchange.admission = await self._admit(head)
             admitted = exchange.admission.request
@@ -104,7 +110,8 @@ class Requests:
             exchange.answer(self._log_in(head, error))
         except NetvpsError as error:
             status, title = _STATUS.get(type(error), (500, "failed"))
-            exchange.answer(explained(head, status, title, error.message))
+            guest = exchange.admission is not None and exchange.admission.request.is_guest
+            exchange.answer(explained(head, status, title, _UNREACHABLE if guest else error.message))
         except OSError:
             exchange.answer(explained(head, 502, "no answer", "the connection to the session broke: try again"))
         return user
@@ -115,6 +122,8 @@ class Requests:
         scheme, _, key = head.get(CREDENTIAL).partition(" ")
         api_key = key.strip() if scheme.lower() == "bearer" else ""
         if not api_key and not self._is_from_same_owner(head):
+            with suppress(Unauthenticated):  # what is public is asked for without the cookie
+                return await self._reviews.admit(head.host, "", "")
             text = "a page of another owner's session sent this request, and yours was not asked: open the URL itself"
             raise _Instead(explained(head, 403, "not permitted", text))
         cookie = "" if api_key else cookie_of(head, cookie_name(self._site))
@@ -137,6 +146,8 @@ class Requests:
         return sender == head.host or bool(here and there and here.session.owner == there.session.owner)
 
     def _log_in(self, head: RequestHead, error: Unauthenticated) -> Answer:
+        if error.reason == LINK_ENDED:
+            return explained(head, 401, "link ended", error.message)
         if error.reason == "LOG_IN" and is_navigation(head):
             query = f"host={quote(head.host, safe='')}&path={quote(head.target, safe='')}"
             return redirect(f"{self._site.url(self._site.login_host)}/?{query}")
@@ -146,17 +157,21 @@ class Requests:
         )
         return explained(head, 401, "log in", text, (("WWW-Authenticate", 'Bearer realm="netvps"'),))
 
-    async def _enter(self, head: RequestHead) -> Answer:
-        """Exchanges a code for the cookie of this host, and goes where the browser wanted to."""
+    async def _own_page(self, head: RequestHead) -> Answer:
+        """Exchanges a code or the secret of a link for the cookie of this host, and leads on to where it is for."""
         given = parse_qs(urlsplit(head.target).query)
-        code, path = given.get("code", [""])[0], given.get("path", ["/"])[0]
-        if head.path != f"{OWN_PATH}enter" or head.method != "GET" or not code:
-            return explained(head, 404, "not found", f"paths below {OWN_PATH} are netvps's own")
-        if self._site.place_of(head.host) is None:
-            return explained(head, 404, "not found", f"nothing is served at {head.host}")
+        code, key, path = (given.get(name, [""])[0] for name in ("code", "key", "path"))
         try:
-            cookie = await self._plane.enter(head.host, code)
-        except Unauthenticated:
+            match head.method, head.path:
+                case "GET", "/.netvps/enter" if code:
+                    cookie = await self._plane.enter(head.host, code)
+                case "GET", "/.netvps/link" if key:
+                    cookie = await self._plane.enter_by_link(head.host, key)
+                case _:
+                    return explained(head, 404, "not found", f"paths below {OWN_PATH} are netvps's own")
+        except Unauthenticated as error:
+            if error.reason == LINK_ENDED:
+                raise
             return redirect(local_path(path))  # which leads to the login again
         return redirect(local_path(path), (cookie_header(self._site, cookie),))
 
@@ -168,8 +183,9 @@ class Requests:
         waits = _GRACE if is_navigation(head) else HOLD_SECONDS
         counted = not _is_probe(head)
         session = admitted.session
+        name = head.host if admitted.is_guest else shown_name(session, admitted.user)
         if session.effect is not LoginEffect.NONE:
-            await self._wake(head, admitted, waits)
+            await self._wake(head, admitted, name, waits)
         pause, origin = _FIRST_PAUSE, f"{admitted.user}@{peer}"
         while True:
             try:
@@ -178,16 +194,15 @@ class Requests:
                 if error.reason != NOTHING_LISTENS:
                     raise
                 if time.monotonic() - self._woken.get(session.uid, float("-inf")) > HOLD_SECONDS:
-                    raise _Instead(self._nothing_listens(head, admitted, error)) from None
+                    raise _Instead(self._nothing_listens(head, admitted, name, error)) from None
                 if time.monotonic() - began + pause > waits:
                     text = f"it runs; nothing listens on its port {admitted.port} yet"
-                    raise _Instead(waiting(head, shown_name(session, admitted.user), text)) from None
+                    raise _Instead(waiting(head, name, text)) from None
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _wake(self, head: RequestHead, admitted: AdmittedRequest, waits: float) -> None:
+    async def _wake(self, head: RequestHead, admitted: AdmittedRequest, name: str, waits: float) -> None:
         session = admitted.session
-        name = shown_name(session, admitted.user)
         if session.effect is not LoginEffect.WAIT and not starts(session.effect, LoginKind.PLAIN):
             hint = f"it is {session.state}, and opening its URL does not start it; start it with: netvps start {name}"
             raise WrongState(f"session {name}: {session.message or hint}")
@@ -195,7 +210,7 @@ class Requests:
             raise WrongState(f"session {name} sleeps, and this request does not wake it")
         task = self._waking.get(session.uid)
         if task is None:
-            grant = Grant(session, "", admitted.user)
+            grant = Grant(session, "", admitted.user or ANYONE)
             task = self._tasks.start(self._until_awake(grant), name=f"wake {session.uid}")
             self._waking[session.uid] = task
             self._progress[session.uid] = f"it is {session.state.lower()}"
@@ -215,9 +230,10 @@ class Requests:
             del self._waking[uid]
             self._progress.pop(uid, None)
 
-    def _nothing_listens(self, head: RequestHead, admitted: AdmittedRequest, error: Unavailable) -> Answer:
-        name = shown_name(admitted.session, admitted.user)
-        text = f"nothing listens on port {admitted.port} of session {name}: start your app there ({error.message})"
+    def _nothing_listens(self, head: RequestHead, admitted: AdmittedRequest, name: str, error: Unavailable) -> Answer:
+        text = _UNREACHABLE
+        if not admitted.is_guest:
+            text = f"nothing listens on port {admitted.port} of session {name}: start your app there ({error.message})"
         return explained(head, 502, "nothing listens", text)
 
     # The request as the app gets it

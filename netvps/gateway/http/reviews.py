@@ -44,6 +44,7 @@ class Reviews:
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._changes = 0
         plane.on_access(self._user_changed)
+        plane.on_urls(self._urls_changed)
 
     async def admit(self, host: str, cookie: str, api_key: str) -> Admission:
         """Asks whether a request may pass. Raises what `Visitors.visit` raises."""
@@ -55,6 +56,9 @@ class Reviews:
 
     def _user_changed(self, user: str) -> None:
         self._start(lambda request: user in {"", request.user})
+
+    def _urls_changed(self, session_uid: str) -> None:
+        self._start(lambda request: session_uid in {"", request.session.uid})
 
     def _start(self, concerns: Callable[[AdmittedRequest], bool]) -> None:
         self._changes += 1

@@ -59,6 +59,7 @@ class ControlPlane(asyncio.Protocol):
         self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self._listeners: list[Callable[[str], None]] = []
         self._access_listeners: list[Callable[[str], None]] = []
+        self._url_listeners: list[Callable[[str], None]] = []
         self._transport: asyncio.Transport | None = None
 
     async def __aenter__(self) -> Self:
@@ -181,6 +182,10 @@ class ControlPlane(asyncio.Protocol):
         """The cookie of a host for a code. Raises what the control plane raises."""
         return await self._web_login("enter", code, host)
 
+    async def enter_by_link(self, host: str, sealed: str) -> str:
+        """The cookie of a host for the secret of a link. Raises what the control plane raises."""
+        return await self._web_login("enter_by_link", sealed, host)
+
     async def _web_login(self, step: str, given: str, host: str = "") -> str:
         return (await self._ask(web.WebLogin(next(self._ids), step, given, host), web.WebLogged)).result
 
@@ -210,6 +215,10 @@ class ControlPlane(asyncio.Protocol):
     def on_access(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with a user's name ('': everyone) whenever what they may do may have changed."""
         self._access_listeners.append(listener)
+
+    def on_urls(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a session's uid ('': all) whenever who may open its ports may have changed."""
+        self._url_listeners.append(listener)
 
     # Metrics
 
@@ -273,6 +282,9 @@ class ControlPlane(asyncio.Protocol):
             case wire.AccessChanged(user):
                 for listener in self._access_listeners:
                     listener(user)
+            case web.UrlsChanged(session):
+                for listener in self._url_listeners:
+                    listener(session)
             case _:
                 future = self._answers.get(getattr(message, "id", 0))
                 if future is not None and not future.done():

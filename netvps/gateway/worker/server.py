@@ -181,6 +181,10 @@ class WorkerSocket:
     def _access_changed(self, user: str) -> None:
         self._notify(wire.AccessChanged(user))
 
+    def urls_changed(self, session_uid: str) -> None:
+        """Reports that who may open the ports of a session ('': of all) may have changed."""
+        self._notify(web.UrlsChanged(session_uid))
+
     def _notify(self, message: Message) -> None:
         for connection in list(self._connections):
             if connection.is_control:

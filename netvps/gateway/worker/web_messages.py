@@ -65,13 +65,20 @@ class DialPort:
 
 
 @dataclass(frozen=True, slots=True)
+class UrlsChanged:
+    """Who may open the ports of a session (uid; '': of all) may have changed."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class HttpCount:
     """Number of open HTTP connections of a gateway process."""
 
     connections: int
 
 
-WebMessage = Visit | Visited | WebLogin | WebLogged | DialPort | HttpCount
+WebMessage = Visit | Visited | WebLogin | WebLogged | DialPort | UrlsChanged | HttpCount
 
 
 async def answer_visit(visits: Visits, asked: Visit) -> Visited:
@@ -93,6 +100,8 @@ async def answer_login(visits: Visits, asked: WebLogin) -> WebLogged:
             result = await visits.code(asked.given, asked.host)
         case "enter":
             result = await visits.enter(asked.host, asked.given)
+        case "enter_by_link":
+            result = await visits.enter_by_link(asked.host, asked.given)
         case _:
             raise InternalError(f"{asked.step} is no step of a login")
     return WebLogged(asked.id, result)

@@ -35,7 +35,7 @@ from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
 from netvps.process import clock
 from netvps.process.account import local_users, user_name
-from netvps.programs.wiring.apps import start_apps
+from netvps.programs.wiring.apps import Apps, start_apps
 from netvps.programs.wiring.compaction import compact
 from netvps.programs.wiring.gateway_process import GatewayProcess
 from netvps.programs.wiring.health import ControlPlaneHealth, enter_store
@@ -94,7 +94,6 @@ if TYPE_CHECKING:
     from netvps.adapters.ca.authority import Authority
     from netvps.adapters.store.store import SqlStore
     from netvps.gateway.tunnel.front import Front
-    from netvps.services.http.urls import Urls
     from netvps.settings import ServerSettings
 
 _CALLS_GRACE: Final = 5.0
@@ -226,10 +225,10 @@ class _Parts:
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
         access = Access(self.store, clock.now, self.key_uses.note, quotas)
-        apps, urls = await start_apps(stack, settings, worker, access, store=self.store, vault=self.ca.vault)
+        apps = await start_apps(stack, settings, worker, access, store=self.store, feed=self.feed, vault=self.ca.vault)
         commands = Commands(dialer, upstream, logins)
         rules.running_commands = commands.running
-        services = await self._services(worker, commands, rules, snapshots, access=access, urls=urls, quotas=quotas)
+        services = await self._services(worker, commands, rules, snapshots, access=access, apps=apps, quotas=quotas)
         own = self.ca.server_certificate(self.names)
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
         front = await start_front(stack, settings.listen, settings.link_port, behind, tunnels)
@@ -252,7 +251,7 @@ class _Parts:
         stack.enter_context(observe_durations(page.metrics.observe_duration))
         health = ControlPlaneHealth(self.store, services.access, ssh)
         http.serve(health.checks(), page, health)
-        return ControlPlane(self.store, api, ssh, apps, http, tunnels, front)
+        return ControlPlane(self.store, api, ssh, apps.process, http, tunnels, front)
 
     @property
     def registration(self) -> Registration:
@@ -267,7 +266,7 @@ class _Parts:
         snapshots: Snapshots,
         *,
         access: Access,
-        urls: Urls,
+        apps: Apps,
         quotas: Quotas,
     ) -> Services:
         settings, store, ca = self.settings, self.store, self.ca
@@ -312,7 +311,8 @@ class _Parts:
             registrations=Registrations(store, clock.now, clock.new_uid, ca, mode),
             shares=self.shares,
             share_guard=ShareGuard(store, clock.now, self.feed),
-            urls=urls,
+            urls=apps.urls,
+            stored_urls=apps.stored,
             ui_tokens=worker.ui_tokens,
             audit=self.audit,
             tunnels=worker.tunnels,

@@ -22,7 +22,7 @@ READS: Final = {
     "UserService": ("GetUser", "GetUserQuota", "ListUsers", "ListApiKeys"),
     "SshKeyService": ("ListSshKeys",),
     "ShareService": ("ListShares",),
-    "UrlService": ("GetUrl",),
+    "UrlService": ("GetUrl", "ListUrls"),
 }
 """Read-only methods by service."""
 IDEMPOTENT: Final = {
@@ -46,6 +46,7 @@ IDEMPOTENT: Final = {
     "UserService": ("CreateUser", "UpdateUser", "DeleteUser", "CreateApiKey", "RotateApiKey", "DeleteApiKey"),
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),
     "ShareService": ("UpdateShare", "DeleteShare"),
+    "UrlService": ("UpdateUrl", "DeleteUrl", "CreateUrlLink"),
 }
 """Methods whose request has a request_id, which the server carries out once per id."""
 NEVER: Final = {

@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from netvps.services.access.ssh_tickets import SshTickets
     from netvps.services.access.terminal_ui import UiTokens
     from netvps.services.copies.copies import Copies
+    from netvps.services.http.stored_urls import StoredUrls
     from netvps.services.http.urls import Urls
     from netvps.services.images.default_image import DefaultImages
     from netvps.services.images.images import Images
@@ -149,6 +150,7 @@ class Services:
     shares: Shares
     share_guard: ShareGuard
     urls: Urls
+    stored_urls: StoredUrls
     ui_tokens: UiTokens
     audit: AuditLog
     tunnels: Tunnels
@@ -342,7 +344,9 @@ class ApiServer:
                 SshKeyServicer(given.ssh_keys, given.ssh_certificates, given.ssh_tickets),
             ),
             f"{_PACKAGE}.ShareService": partial(share.add_ShareServiceServicer_to_server, ShareServicer(given.shares)),
-            f"{_PACKAGE}.UrlService": partial(url.add_UrlServiceServicer_to_server, UrlServicer(given.urls)),
+            f"{_PACKAGE}.UrlService": partial(
+                url.add_UrlServiceServicer_to_server, UrlServicer(given.urls, given.stored_urls)
+            ),
             f"{_PACKAGE}.AuditService": partial(audit.add_AuditServiceServicer_to_server, AuditServicer(given.audit)),
             f"{_PACKAGE}.ServerService": partial(
                 server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)

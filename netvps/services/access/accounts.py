@@ -10,6 +10,7 @@ from netvps.domain.access.accounts import Caller, Credential, Role, Scope, SshKe
 from netvps.domain.access.invitations import Invitation
 from netvps.domain.access.sharing import Share
 from netvps.domain.checks import shown
+from netvps.domain.http.stored import StoredUrl
 from netvps.domain.session.session import Session
 from netvps.errors import AlreadyExists, InvalidInput, NotFound, Unauthenticated, WrongState
 from netvps.services.access.quotas import Quotas
@@ -157,6 +158,9 @@ class Access:
                     await tx.delete(share)
                 for invitation in await tx.find(Invitation, issuer=name):
                     await tx.delete(invitation)
+                for url in await tx.find(StoredUrl):
+                    if name in url.users:  # a later user of that name is another person
+                        await tx.put(replace(url, users=tuple(user for user in url.users if user != name)))
                 await tx.delete(user)
                 await once.record(user, name)
                 return user

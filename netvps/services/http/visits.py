@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from netvps.domain.access.accounts import Caller, Credential, Scope, User
 from netvps.domain.access.sharing import Right
+from netvps.domain.http.stored import LINK_PREFIX, Audience, StoredUrl, url_key
+from netvps.domain.session.session import ChangeCause, DesiredState, Session
+from netvps.domain.sleep.waking import LoginEffect
 from netvps.errors import DataLoss, Exhausted, NotFound, Unauthenticated
 from netvps.services.access.logins import SessionRef, ref_to
 from netvps.services.access.tokens import API, Token
@@ -25,10 +29,12 @@ if TYPE_CHECKING:
 
     from netvps.domain.http.site import Site
     from netvps.services.access.accounts import Access
-    from netvps.services.ports import Clock, Store, Vault
+    from netvps.services.ports import Clock, Reader, Store, Vault
 
 LOGIN_TIME: Final = timedelta(hours=24)
 """After which a browser logs in again."""
+LINK_ENDED: Final = "LINK_ENDED"
+"""The reason of an error about a link."""
 _CODE_SECONDS: Final = 60
 _CODES: Final = 10_000
 """Maximum codes that are remembered as used."""
@@ -41,6 +47,22 @@ class AdmittedRequest:
     session: SessionRef
     port: int
     user: str
+    """Or the id of a link; '' if the port is public."""
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether nothing is known of who sent it, who learns nothing of the session."""
+        return not self.user or self.user.startswith(LINK_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a host leads to."""
+
+    session: Session | None
+    port: int = 0
+    url: StoredUrl | None = None
+    """What is stored of it, unless that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +76,8 @@ class _Login:
     """The API key that it was made with; '' for none."""
     until: int
     """When it ends, in seconds since 1970."""
+    link: str = ""
+    """The key of the link that it is of, in the place of a user."""
 
 
 class Visits:
@@ -67,21 +91,70 @@ class Visits:
         """Codes that were used, with their ends."""
 
     async def visit(self, host: str, cookie: str, api_key: str) -> AdmittedRequest:
-        """Admits a request at a host, by an API key or, if that is '', by a cookie.
+        """Admits a request at a host, by an API key or, if that is '', by a cookie; a public one without either.
 
         Raises Unauthenticated for whoever is not known, whatever the host; NotFound with one message for what does not
         exist and what the caller may not know of; NotPermitted if it is shared with them, but not for that.
         """
-        caller = await (self._access.authenticate(api_key) if api_key else self._caller(cookie, host))
+        async with self._store.read() as reader:
+            target = await self._target(reader, host)
+        session, url = target.session, target.url
+        if session is not None and url is not None and url.audience is Audience.PUBLIC:
+            return AdmittedRequest(_ref_for_anyone(session), target.port, "")
+        if api_key:
+            caller = await self._access.authenticate(api_key)
+        else:
+            login = self._login(cookie, host)
+            if login.link:
+                return await self._by_link(target, login.link)
+            caller = await self._caller(login)
+        if session is None:
+            raise no_url(host)
+        if url is None or not url.admits(caller.user):
+            async with self._store.read() as reader:
+                try:
+                    await permitted_session(reader, caller, session.full_name, Right.LOGIN, self._clock())
+                except NotFound:
+                    raise no_url(host) from None
+        return AdmittedRequest(ref_to(session), target.port, caller.user)
+
+    async def _target(self, reader: Reader, host: str) -> _Target:
+        """What a host leads to now; with the same reads whether a session exists or not."""
         place = self.site.place_of(host)
         if place is None:
-            raise no_url(host)
+            url = await reader.get(StoredUrl, host)
+            if url is None or url.has_ended(self._clock()):
+                return _Target(None)
+            return _Target(await reader.get(Session, url.session), url.port, url)
+        found = await reader.find(Session, owner=place.session.owner, name=place.session.name)
+        url = await reader.get(StoredUrl, url_key(found[0].uid if found else "", str(place.port)))
+        if url is not None and url.has_ended(self._clock()):
+            url = None
+        return _Target(found[0] if found else None, place.port, url)
+
+    async def _by_link(self, target: _Target, key: str) -> AdmittedRequest:
         async with self._store.read() as reader:
-            try:
-                session, _ = await permitted_session(reader, caller, place.session, Right.LOGIN, self._clock())
-            except NotFound:
-                raise no_url(host) from None
-        return AdmittedRequest(ref_to(session), place.port, caller.user)
+            link = await reader.get(StoredUrl, key)
+        session = target.session
+        if session is None or link is None or link.has_ended(self._clock()) or link.port != target.port:
+            raise _ended_link()
+        return AdmittedRequest(ref_to(session), target.port, link.name)
+
+    def link(self, link: StoredUrl, host: str) -> str:
+        """The secret URL of a stored link, at the host of its port."""
+        return f"{self.site.url(host)}/.netvps/link?key={quote(self._vault.seal(link.key, f'HTTP link of {host}'), '')}"
+
+    async def enter_by_link(self, host: str, sealed: str) -> str:
+        """Exchanges the secret of a link for the cookie of its host. Raises Unauthenticated."""
+        try:
+            key = self._vault.open(sealed, f"HTTP link of {host}")
+        except DataLoss:
+            raise _ended_link() from None
+        async with self._store.read() as reader:
+            link = await reader.get(StoredUrl, key)
+        if link is None or link.expire_time is None or link.has_ended(self._clock()):
+            raise _ended_link()
+        return self._cookie(_Login("", 0, "", _seconds(link.expire_time), key), host)
 
     async def log_in(self, api_key: str) -> str:
         """The cookie of the host of logins for an API key. Raises Unauthenticated."""
@@ -90,12 +163,20 @@ class Visits:
 
     async def user_of(self, cookie: str) -> str:
         """The user who is logged in at the host of logins. Raises Unauthenticated."""
-        return (await self._caller(cookie, self.site.login_host)).user
+        return (await self._caller(self._login(cookie, self.site.login_host))).user
 
     async def code(self, cookie: str, host: str) -> str:
-        """A code for one login at a host, by the cookie of the host of logins. Raises Unauthenticated."""
-        await self._caller(cookie, self.site.login_host)
-        return self._code(self._login(cookie, self.site.login_host), host)
+        """A code for one login at a host, by the cookie of the host of logins.
+
+        Raises Unauthenticated, and NotFound for a host that cannot lead anywhere: it would get the code.
+        """
+        login = self._login(cookie, self.site.login_host)
+        await self._caller(login)
+        if self.site.place_of(host) is None:
+            async with self._store.read() as reader:
+                if (await self._target(reader, host)).session is None:
+                    raise no_url(host)
+        return self._code(login, host)
 
     async def code_for(self, user: str, host: str) -> str:
         """A code for one login at a host, of a user who was authenticated otherwise. Raises Unauthenticated."""
@@ -120,8 +201,8 @@ class Visits:
             raise _unknown()
         return _Login(user.name, _seconds(user.create_time), kid, self._now() + int(LOGIN_TIME.total_seconds()))
 
-    async def _caller(self, cookie: str, host: str) -> Caller:
-        login = self._login(cookie, host)
+    async def _caller(self, login: _Login) -> Caller:
+        """The user of a cookie now. Raises Unauthenticated."""
         async with self._store.read() as reader:
             user = await reader.get(User, login.user)
             credential = await reader.get(Credential, login.kid) if login.kid else None
@@ -161,6 +242,18 @@ def no_url(host: str) -> NotFound:
     return NotFound(
         f"nothing is served at {host}: check its spelling, and that the session is yours or shared with you"
     )
+
+
+def _ref_for_anyone(session: Session) -> SessionRef:
+    """For requests that no user sends: they undo what no person stopped or paused, and learn nothing of it."""
+    ref, by_person = ref_to(session), session.desired_by.cause is ChangeCause.PERSON
+    if by_person and session.desired in {DesiredState.STOPPED, DesiredState.PAUSED}:
+        ref = replace(ref, effect=LoginEffect.REFUSED)
+    return replace(ref, message="")
+
+
+def _ended_link() -> Unauthenticated:
+    return Unauthenticated("this link has ended: ask whoever gave it to you for another one", reason=LINK_ENDED)
 
 
 def _unknown() -> Unauthenticated:

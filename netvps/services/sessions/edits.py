@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from netvps.domain.access.sharing import Share
 from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import defer
@@ -17,6 +16,7 @@ from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.sessions.gpus import with_gpus
 from netvps.services.sessions.scheduler import placed
 from netvps.services.sessions.scope import find_session
+from netvps.services.sharing.removal import remove_access
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -108,8 +108,7 @@ async def write_edited(
     if after is before:
         return before
     if after.state is SessionState.DELETED:  # it was never placed, so there is no runner to wait for
-        for share in await tx.find(Share, session=after.uid):
-            await tx.delete(share)
+        await remove_access(tx, after.uid)
         await tx.delete(after)
         return after
     if not after.runner and after.desired is DesiredState.RUNNING:

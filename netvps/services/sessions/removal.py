@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Credential
-from netvps.domain.access.sharing import Share
 from netvps.domain.checks import shown
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
@@ -14,6 +13,7 @@ from netvps.errors import NotFound, WrongState
 from netvps.services.copies.orders import forget_runner
 from netvps.services.moves.evictions import release_all
 from netvps.services.network.addresses import is_in_use, release_subnet
+from netvps.services.sharing.removal import remove_access
 from netvps.services.snapshots.use import remove_snapshots
 
 if TYPE_CHECKING:
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
 
 async def remove_session(tx: Transaction, session: Session) -> None:
-    """Deletes the rows of a session, its snapshots and its shares, and the boot tokens of all its placements.
+    """Deletes the rows of a session, its snapshots, shares and URLs, and the boot tokens of all its placements.
 
     Its name and address become free.
     """
     await remove_snapshots(tx, session)
     await release_all(tx, session.uid)
-    for share in await tx.find(Share, session=session.uid):
-        await tx.delete(share)
+    await remove_access(tx, session.uid)
     for epoch in range(1, session.epoch + 1):
         for credential in await tx.find(Credential, subject=f"{session.uid}/{epoch}"):
             await tx.delete(credential)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -12,8 +11,9 @@ from netvps.domain.access.sharing import MAX_SHARES, NamedShare, Right, Share, s
 from netvps.domain.checks import shown
 from netvps.domain.names import SessionName
 from netvps.domain.session.session import Session
-from netvps.errors import Exhausted, InvalidInput, NetvpsError, NotFound, TooOld
+from netvps.errors import Exhausted, InvalidInput, NotFound
 from netvps.services.auditing import AuditedCall, add_details, audited
+from netvps.services.ends import run_ends, seconds_until_next
 from netvps.services.feed import Topic
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.page import Page, read_page
@@ -32,8 +32,6 @@ log = structlog.get_logger()
 EXPIRED: Final = "share.expired"
 """The action in the audit log for a share whose end came."""
 _ACTOR: Final = "share-expiry"
-_LONGEST_SLEEP: Final = 3600.0
-_RETRY: Final = 5.0
 
 
 class Shares:
@@ -124,7 +122,7 @@ class Shares:
         for end, share in ends:
             if end <= now:
                 await self._remove_ended(share, now)
-        return min([_LONGEST_SLEEP, *((end - now).total_seconds() for end, _ in ends if end > now)])
+        return seconds_until_next((end for end, _ in ends), now)
 
     async def _remove_ended(self, share: Share, now: datetime) -> None:
         async with self._store.read() as reader:
@@ -139,21 +137,7 @@ class Shares:
 
     async def run(self) -> None:
         """Removes shares when their end comes, until cancelled."""
-        while True:
-            try:
-                async with self._feed.subscribe(Topic(Share.kind)) as news:
-                    while True:
-                        seconds = await self.expire()
-                        try:
-                            async with asyncio.timeout(seconds):
-                                await anext(news)
-                        except TimeoutError:
-                            continue
-            except TooOld:
-                continue
-            except NetvpsError as error:
-                log.warning("cannot end shares; retrying", error=error.message)
-                await asyncio.sleep(_RETRY)
+        await run_ends(self._feed, Topic(Share.kind), self.expire)
 
 
 async def _named(reader: Reader, shares: list[Share], now: datetime) -> list[NamedShare]:

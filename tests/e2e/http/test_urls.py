@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
 
 class Web:
-    """A system, an API key, and a session dev1 that serves files on port 8080."""
+    """A system, an API key, and a session dev1 that serves files on port 8080, and what echoes on 3001."""
 
     def __init__(self, system: System) -> None:
         self.system = system
@@ -48,9 +49,11 @@ class Web:
 def web(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     image = unique("nve-web")
     serve = "mkdir -p /www && dd if=/dev/urandom of=/www/file bs=64k count=200"
-    command = 'CMD ["httpd", "-f", "-p", "127.0.0.1:8080", "-h", "/www"]'
+    switch = "HTTP/1.1 101 S\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\\r\\n"
+    echo = f"printf '#!/bin/sh\\nprintf \"{switch}\"\\ncat\\n' >/echo && chmod +x /echo"
+    command = "CMD nc -ll -p 3001 -e /echo & exec httpd -f -p 127.0.0.1:8080 -h /www"
     folder = tmp_path_factory.mktemp("image")
-    (folder / "Dockerfile").write_text(f"FROM {busybox}\nRUN {serve}\n{command}\n")
+    (folder / "Dockerfile").write_text(f"FROM {busybox}\nRUN {serve}\nRUN {echo}\n{command}\n")
     docker("build", "-t", image, str(folder))
     system = new_system()
     try:
@@ -87,6 +90,37 @@ def test_who_may_not_and_what_does_not_exist(web: Web) -> None:
     status, body = web.get("/", "9999--dev1.localhost")
     assert status == 502
     assert b"nothing listens on port 9999" in body
+
+
+def test_what_is_added_opens_a_port_until_it_is_removed(web: Web) -> None:
+    web.system.netvps("url", "add", "dev1", "3001", "--public", "--until", "1h")
+    web.system.netvps("url", "add", "dev1", "--name", "shop.example", "--public")
+    assert web.ask("/file", "shop.example")[0] == 200
+    assert b"shop.example:" in web.system.netvps("show", "dev1").stdout
+    with socket.create_connection(("127.0.0.1", web.system.ports["apps"]), 30) as client:
+        client.sendall(
+            b"GET / HTTP/1.1\r\nHost: 3001--dev1.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        assert client.recv(999).startswith(b"HTTP/1.1 101 ")
+        client.sendall(b"x")
+        assert client.recv(9) == b"x"
+        web.system.netvps("url", "rm", "dev1", "3001")
+        with pytest.raises(ConnectionResetError):
+            client.recv(9)
+    web.system.netvps("url", "rm", "dev1", "shop.example")
+    assert web.ask("/file", "shop.example")[0] == 401
+
+
+def test_a_link_opens_a_port_without_an_account(web: Web) -> None:
+    url = urlsplit(web.system.netvps("url", "dev1", "--link", "--until", "1h").stdout.decode().strip())
+    for _ in range(2):
+        assert web.ask(f"{url.path}?{url.query}")[0] == 303
+    assert (web.last["Location"], web.last["Referrer-Policy"]) == ("/", "no-referrer")
+    cookie = web.last["Set-Cookie"].partition(";")[0]
+    assert web.ask("/file", Cookie=cookie)[0] == 200
+    (link,) = json.loads(web.system.netvps("url", "ls", "dev1", "-o", "json").stdout)
+    web.system.netvps("url", "rm", "dev1", link["name"].rpartition("/")[2])
+    assert web.ask("/file", Cookie=cookie)[0] == 401
 
 
 def test_many_requests_at_once_start_a_stopped_session_once(web: Web) -> None:

@@ -20,7 +20,7 @@ from netvps.errors import NotFound, Unauthenticated, Unavailable
 from netvps.gateway.http.requests import Requests
 from netvps.gateway.http.server import HttpServer
 from netvps.services.access.logins import SessionRef
-from netvps.services.http.visits import AdmittedRequest
+from netvps.services.http.visits import LINK_ENDED, AdmittedRequest
 
 SITE = Site.parse("http://localhost:7481", "alice")
 ALICE, BOB = "8080--dev1.localhost", "8080--dev1--bob.localhost"
@@ -61,15 +61,28 @@ class FakePlane:
     dials: list[tuple[str, int, bool]] = field(default_factory=list)
     wakes: list[tuple[str, str, LoginKind]] = field(default_factory=list)
     listeners: list[Callable[[str], None]] = field(default_factory=list)
+    url_listeners: list[Callable[[str], None]] = field(default_factory=list)
+    public: set[str] = field(default_factory=set)
+    """Hosts that anyone may open."""
     looks: asyncio.Event = field(default_factory=asyncio.Event)
     """A session that is being woken runs once it is set."""
 
     def on_access(self, listener: Callable[[str], None]) -> None:
         self.listeners.append(listener)
 
+    def on_urls(self, listener: Callable[[str], None]) -> None:
+        self.url_listeners.append(listener)
+
+    async def enter_by_link(self, host: str, sealed: str) -> str:
+        if sealed != f"secret of {host}":
+            raise Unauthenticated("this link has ended", reason=LINK_ENDED)
+        return "link-1"
+
     async def visit(self, host: str, cookie: str, api_key: str) -> AdmittedRequest:
         user = cookie or api_key
         place = SITE.place_of(host)
+        if host in self.public and place is not None:
+            return AdmittedRequest(self.states[place.session.owner], place.port, "")
         if place is None:
             raise NotFound(f"nothing is served at {host}")
         if user not in self.states:
@@ -89,6 +102,8 @@ class FakePlane:
         return cookie.removeprefix("login-")
 
     async def code(self, cookie: str, host: str) -> str:
+        if SITE.place_of(host) is None:
+            raise NotFound(f"nothing is served at {host}")
         return f"{host}/{await self.user_of(cookie)}"
 
     async def enter(self, host: str, code: str) -> str:

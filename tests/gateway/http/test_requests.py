@@ -137,3 +137,33 @@ async def test_a_request_waits_until_the_app_of_a_woken_session_listens(world: W
         await asyncio.sleep(0)
     await world.app(echo)
     assert (await waiting).startswith("HTTP/1.1 200 ")
+
+
+async def test_a_public_url_takes_requests_of_any_page_and_tells_guests_nothing(world: World) -> None:
+    await world.app(echo)
+    foreign = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Origin: https://evil.example")
+    assert (await world.get("/", ALICE, *foreign)).startswith("HTTP/1.1 403 ")
+    world.plane.public.add(ALICE)
+    answer = await world.get("/", ALICE, *foreign)
+    assert answer.startswith("HTTP/1.1 200 ")
+    assert "netvps=" not in answer
+    sleeps(world, LoginEffect.REFUSED)
+    text = await world.get("/", ALICE, user="")
+    assert text.startswith("HTTP/1.1 503 ")
+    assert "dev1" not in text.partition("\r\n\r\n")[2]
+    world.plane.states["alice"] = replace(world.plane.states["alice"], effect=LoginEffect.NONE)
+    world.plane.apps.clear()
+    text = await world.get("/", ALICE, user="")
+    assert text.startswith("HTTP/1.1 502 ")
+    assert "3000" not in text
+
+
+async def test_a_link_gives_its_cookie_by_a_redirect_and_says_when_it_has_ended(world: World) -> None:
+    answer = await world.get("/.netvps/link?key=secret%20of%20" + ALICE, user="")
+    assert answer.startswith("HTTP/1.1 303 ")
+    assert "Location: /\r\n" in answer
+    assert "Set-Cookie: netvps=link-1; " in answer
+    assert "Referrer-Policy: no-referrer\r\n" in answer
+    ended = await world.get("/.netvps/link?key=other", ALICE, *NAVIGATE, user="")
+    assert ended.startswith("HTTP/1.1 401 ")
+    assert "this link has ended" in ended

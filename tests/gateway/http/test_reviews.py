@@ -44,6 +44,23 @@ async def test_an_open_websocket_ends_with_what_let_it_through(world: World) -> 
         await asyncio.wait_for(reader.read(), 10)
 
 
+async def test_an_open_websocket_ends_with_the_url_that_let_it_through(world: World) -> None:
+    await world.app(web_socket)
+    world.plane.public.add(ALICE)
+    reader, writer = await world.connect()
+    writer.write(UPGRADE.replace(b"Cookie: netvps=alice\r\n", b""))
+    assert b" 101 " in await read_head(reader)
+    world.plane.public.clear()
+    (listener,) = world.plane.url_listeners
+    listener("uid-bob")
+    await asked_again()
+    writer.write(b"x")
+    assert await reader.readexactly(1) == b"x"
+    listener("uid-alice")
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.read(), 10)
+
+
 async def test_a_change_while_it_is_asked_is_not_missed(world: World) -> None:
     visit, asked = world.plane.visit, 0
 

@@ -45,6 +45,10 @@ class Calls:
     unshare_session = UnaryMethod(shares.unshare_session)
 
     get_url = UnaryMethod(urls.get_url)
+    list_urls = ListMethod(urls.list_urls)
+    put_url = UnaryMethod(urls.put_url)
+    delete_url = UnaryMethod(urls.delete_url)
+    create_url_link = UnaryMethod(urls.create_url_link)
     create_url_login = UnaryMethod(urls.create_url_login)
 
     create_snapshot = UnaryMethod(snapshots.create_snapshot)

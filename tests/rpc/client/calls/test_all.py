@@ -9,6 +9,7 @@ netvps.rpc.client.calls.registries, netvps.rpc.client.calls.moves and netvps.rpc
 from __future__ import annotations
 
 import inspect
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf import message_factory
@@ -60,6 +61,8 @@ EXAMPLES: dict[str, Any] = {
     "attachment": bytes(16),
     "kid": "0123456789ab",
     "port": 8080,
+    "url": "shop.example",
+    "expire_time": datetime(2026, 1, 2, tzinfo=UTC),
 }
 
 
