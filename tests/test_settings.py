@@ -127,3 +127,17 @@ def test_settings_are_frozen() -> None:
     settings = load(ServerSettings, {})
     with pytest.raises(ValueError, match="frozen"):
         settings.drain = 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"apps_tls_cert": "/c"}, "apps_tls_cert and apps_tls_key: give both, or none"),
+        ({"apps_tls_cert": "/c", "apps_tls_key": "/k"}, "apps_url is no https URL, but there is a certificate"),
+    ],
+)
+def test_a_certificate_of_urls_has_a_key_and_an_https_url(flags: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load(ServerSettings, flags)
+    given = {"apps_tls_cert": "/c", "apps_tls_key": "/k", "apps_url": "https://a.example", "apps_listen": "0.0.0.0"}
+    assert load(ServerSettings, given).apps_tls_key == Path("/k")

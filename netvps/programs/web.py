@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import sys
 import time
 from pathlib import Path
@@ -31,6 +30,7 @@ from netvps.gateway.web.server import WebServer
 from netvps.gateway.web.site import listen_address, site
 from netvps.process.process import allow_many_files, guarded, run_to_end
 from netvps.process.stopping import Stop
+from netvps.process.tls_files import TlsFiles
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ NAME: Final = "web"
 KEY_TITLE: Final = "netvps web"
 """Title of the API keys of one-use links where the context has no key: they end with the login, or by themselves."""
 _CALL_SECONDS: Final = 10.0
-_TLS_SECONDS: Final = 60.0
-"""Interval at which changed certificate files are found."""
 
 
 class ClientAccount:
@@ -138,12 +136,12 @@ async def run(context: Context, given: Mapping[str, Any]) -> None:
     name = title or socket.gethostname()
     async with (
         apps,
-        WebServer(where, logins, apps, sock=sock, tls=tls, server_name=name) as server,
+        WebServer(where, logins, apps, sock=sock, tls=tls.context if tls else None, server_name=name) as server,
         LinkSocket(link_socket, server.link),
         Tasks() as tasks,
     ):
         if tls is not None:
-            tasks.start(_reload(tls, given["tls_cert"], given["tls_key"]), name="certificate files")
+            tasks.start(tls.follow(), name="certificate files")
         with Stop() as stop:
             log.info("netvps web serves", url=where.url, server=context.address)
             if given["open_link"]:
@@ -155,56 +153,13 @@ def _print(link: str) -> None:
     print(link, flush=True)  # noqa: T201 — data
 
 
-def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
-    """The context of a certificate, None without. Raises ConfigError."""
+def _tls(certificate: str | None, key: str | None) -> TlsFiles | None:
+    """The files of a certificate, None without. Raises ConfigError."""
     if not certificate and not key:
         return None
     if not certificate or not key:
         raise ConfigError("--tls-cert and --tls-key: give both, or none")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    _load(context, certificate, key)
-    return context
-
-
-def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    def no_password() -> str:
-        raise ConfigError(
-            f"--tls-key: {key} has a passphrase: give a key without one, in a file that only you can read"
-        )
-
-    try:
-        context.load_cert_chain(certificate, key, password=no_password)
-    except OSError as error:  # ssl.SSLError is one, too
-        why = error.strerror or str(error)
-        raise ConfigError(
-            f"--tls-cert {certificate}, --tls-key {key}: {why}; give a matching pair in PEM form"
-        ) from None
-
-
-async def _reload(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Reads the files again when they change; connections that are open keep the old certificate."""
-    seen = _stamps(certificate, key)
-    while True:
-        await asyncio.sleep(_TLS_SECONDS)
-        if (now := _stamps(certificate, key)) == seen:
-            continue
-        seen = now
-        try:
-            await asyncio.to_thread(_load, context, certificate, key)
-            log.info("the certificate was read again", file=certificate)
-        except ConfigError as error:
-            log.warning("the certificate cannot be read again; the old one stays", error=error.message)
-
-
-def _stamps(*files: str) -> list[tuple[int, int]]:
-    found = []
-    for file in files:
-        try:
-            stat = Path(file).stat()
-        except OSError:
-            continue
-        found.append((stat.st_mtime_ns, stat.st_ino))
-    return found
+    return TlsFiles(Path(certificate), Path(key))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

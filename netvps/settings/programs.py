@@ -180,6 +180,14 @@ class ServerSettings(Settings):
     apps_proxies: Annotated[str, BeforeValidator(joined), AfterValidator(addresses), Repeatable()] = Field(
         default="", description="proxies that add X-Forwarded headers to requests for URLs: IP addresses, with commas"
     )
+    apps_tls_cert: Path | None = Field(
+        default=None, description="certificate chain of the URLs of sessions, in PEM form; a new one is read by itself"
+    )
+    apps_tls_key: Path | None = Field(default=None, description="the key of that certificate, without a passphrase")
+    apps_acme_dir: Path | None = Field(
+        default=None,
+        description="folder in which certbot (--webroot) leaves what proves a name, at the URL of which it is served",
+    )
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that specify none")
     placement: Literal["spread", "pack"] = Field(
         default="spread", description="give sessions that do not say it to the runner with the most room, or the least"
@@ -235,6 +243,13 @@ class ServerSettings(Settings):
 
     @model_validator(mode="after")
     def _apps_are_safe(self) -> Self:
+        if (self.apps_tls_cert is None) != (self.apps_tls_key is None):
+            raise ValueError("apps_tls_cert and apps_tls_key: give both, or none")
+        if self.apps_tls_cert is not None and not self.apps_url.startswith("https:"):
+            raise ValueError(
+                "apps_url is no https URL, but there is a certificate (apps_tls_cert): give the URL as browsers see it,"
+                f" for example https://apps.example:{self.apps_port}"
+            )
         loopback = ipaddress.ip_address(self.apps_listen).is_loopback
         if not loopback and not self.apps_url.startswith("https:"):
             raise ValueError(

@@ -18,6 +18,7 @@ import pytest
 from netvps import exit_codes
 from netvps.cli.server.contexts import Context
 from netvps.errors import ConfigError, NotPermitted, Unauthenticated, Unavailable
+from netvps.process import tls_files
 from netvps.programs import web
 from netvps.programs.web import KEY_TITLE, ClientAccount, ContextAccounts
 from tests.rpc.site import ALICE, ROOT, Site, open_site
@@ -155,7 +156,7 @@ async def test_it_serves_with_tls_gives_links_to_whom_asks_and_reads_a_new_certi
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(web, "_TLS_SECONDS", 0.05)
+    monkeypatch.setattr(tls_files, "LOOK_SECONDS", 0.05)
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
 
     def write() -> None:

@@ -6,15 +6,18 @@ import asyncio
 import time
 from contextlib import suppress
 from html import escape
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
 import structlog
 
+from netvps.domain.http.site import LOCAL
 from netvps.domain.sleep.waking import LoginEffect, LoginKind, starts
 from netvps.domain.tunnel import NOTHING_LISTENS
 from netvps.errors import Exhausted, NetvpsError, NotFound, NotPermitted, Unauthenticated, Unavailable, WrongState
 from netvps.gateway.http.answers import explained, is_navigation, page, redirect
+from netvps.gateway.http.challenges import PATH as ACME_PATH
 from netvps.gateway.http.cookies import cookie_header, cookie_name, cookie_of, without_cookie
 from netvps.gateway.http.head import request_bytes
 from netvps.gateway.http.logins import Logins
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.http.site import Site
     from netvps.gateway.http.answers import Answer
+    from netvps.gateway.http.challenges import Challenges
     from netvps.gateway.http.exchange import Exchange
     from netvps.gateway.http.head import RequestHead
     from netvps.gateway.http.reviews import Admission
@@ -45,6 +49,8 @@ _UNREACHABLE: Final = "the app does not run now, or cannot be reached: try again
 """What guests learn of it."""
 OWN_PATH: Final = "/.netvps/"
 """Below which no app of a session is reached."""
+ASK_PATH: Final = f"{OWN_PATH}ask"
+"""Where a proxy on this machine asks whether it may get a certificate for a host."""
 HOLD_SECONDS: Final = 60.0
 """For a session to wake, and its app to listen, while a request of a program waits."""
 _GRACE: Final = 1.0
@@ -75,11 +81,15 @@ class Requests:
         exchanges: Collection[Exchange],
         *,
         proxies: Collection[str] = (),
+        challenges: Challenges | None = None,
     ) -> None:
-        """`exchanges` are all that are open; `proxies` are IP addresses whose X-Forwarded headers are passed on."""
+        """`exchanges` are all that are open; `proxies` are IP addresses whose X-Forwarded headers are passed on.
+
+        Without `challenges`, apps answer those of certificate authorities themselves.
+        """
         self._plane, self._dialer, self._site = plane, dialer, site
         self._tasks = tasks
-        self._proxies = proxies
+        self._proxies, self._challenges = proxies, challenges
         self._wakes = Wakes(plane, tasks)
         self._waking: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, str] = {}
@@ -93,6 +103,12 @@ class Requests:
         """Answers a request, or connects it to an app; returns the user, '' if it is not known."""
         user = ""
         try:
+            if self._challenges and head.path.startswith(ACME_PATH):
+                exchange.answer(await asyncio.to_thread(self._challenges.answer, head))
+                return user
+            if head.path == ASK_PATH and is_from_this_machine(head, exchange.peer):
+                exchange.answer(await self._asked(head))
+                return user
             if head.host == self._site.login_host:
                 exchange.answer(await self._logins.answer(exchange, head))
                 return user
@@ -174,6 +190,13 @@ class Requests:
                 raise
             return redirect(local_path(path))  # which leads to the login again
         return redirect(local_path(path), (cookie_header(self._site, cookie),))
+
+    async def _asked(self, head: RequestHead) -> Answer:
+        """Whether a proxy may get a certificate for a host: 200 if something is served there."""
+        host = parse_qs(urlsplit(head.target).query).get("domain", [""])[0].lower()
+        if await self._plane.is_served(host):
+            return explained(head, 200, "served", host)
+        return explained(head, 404, "not found", "nothing is served at that host")
 
     # Wake, and dial
 
@@ -268,6 +291,15 @@ def waiting(head: RequestHead, name: str, progress: str) -> Answer:
         return explained(head, 503, "waking", f"session {name} is not ready yet: {progress}; try again", again)
     body = f"<p>{escape(progress)}</p><p>This page opens the app as soon as it listens.</p>"
     return page(503, f"session {name} wakes", body, again, refresh=1)
+
+
+def is_from_this_machine(head: RequestHead, peer: str) -> bool:
+    """Whether a program of this machine asks for itself, and passes on nothing of another one."""
+    try:
+        own = ip_address(peer).is_loopback and (head.host == LOCAL or ip_address(head.host.strip("[]")).is_loopback)
+    except ValueError:
+        return False
+    return own and not any(name in _FORWARDED for name, _ in head.headers)
 
 
 def local_path(path: str) -> str:

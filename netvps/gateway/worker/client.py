@@ -216,6 +216,10 @@ class ControlPlane(asyncio.Protocol):
         """Calls `listener` with a user's name ('': everyone) whenever what they may do may have changed."""
         self._access_listeners.append(listener)
 
+    async def is_served(self, host: str) -> bool:
+        """Whether something is served at a host now. Raises what the control plane raises."""
+        return (await self._ask(web.IsServed(next(self._ids), host), web.IsServed)).served
+
     def on_urls(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with a session's uid ('': all) whenever who may open its ports may have changed."""
         self._url_listeners.append(listener)

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from netvps.gateway.tunnel.tunnels import Tunnels
     from netvps.gateway.worker.wire import Message, Welcome
     from netvps.services.access.ssh_tickets import Admitted, SshTickets
-    from netvps.services.http.visits import Visits
 
 log = structlog.get_logger()
 
@@ -74,7 +73,7 @@ class WorkerSocket:
         self._authorizer, self._locate = authorizer, locate
         self.ui_tokens = ui_tokens or UiTokens()
         self.tickets = tickets
-        self.visits: Visits | None = None
+        self.web: web.WebAnswers | None = None
         """Decides about HTTP requests; None: there are none."""
         self.browse: Browse | None = None
         """Shows snapshots; None: not yet, or never."""
@@ -167,10 +166,8 @@ class WorkerSocket:
             case wire.Look(number, uid):
                 now = await self._authorizer.look(uid)
                 return wire.Looked(number, now.uid, now.name, now.owner, now.state, now.effect, now.message)
-            case web.Visit() if self.visits:
-                return await web.answer_visit(self.visits, question)
-            case web.WebLogin() if self.visits:
-                return await web.answer_login(self.visits, question)
+            case web.Visit() | web.WebLogin() | web.IsServed() if self.web:
+                return await self.web.answer(question)
             case wire.Unwatched(number, uids):
                 return wire.Unwatched(number, tuple(await self.tunnels.unwatched(uids)))
         raise wire.WireError(f"{type(question).__name__} is no request")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from netvps.errors import InternalError
 
 if TYPE_CHECKING:
+    from netvps.services.http.served_names import ServedNames
     from netvps.services.http.visits import Visits
 
 
@@ -55,6 +56,15 @@ class WebLogged:
 
 
 @dataclass(frozen=True, slots=True)
+class IsServed:
+    """Asks whether something is served at a host; and the answer."""
+
+    id: int
+    host: str
+    served: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DialPort:
     """Asks for a connection to a port of a session; a `probe` does not keep it awake."""
 
@@ -78,30 +88,43 @@ class HttpCount:
     connections: int
 
 
-WebMessage = Visit | Visited | WebLogin | WebLogged | DialPort | UrlsChanged | HttpCount
+WebMessage = Visit | Visited | WebLogin | WebLogged | IsServed | DialPort | UrlsChanged | HttpCount
 
 
-async def answer_visit(visits: Visits, asked: Visit) -> Visited:
-    """Whether a request may pass. Raises NetvpsError."""
-    found = await visits.visit(asked.host, asked.cookie, asked.key)
-    of = found.session
-    state = (of.uid, of.name, of.owner, of.state, of.effect, of.message)
-    return Visited(asked.id, *state, found.port, found.user)
+@dataclass(frozen=True, slots=True)
+class WebAnswers:
+    """The control plane's answers."""
 
+    visits: Visits
+    names: ServedNames
 
-async def answer_login(visits: Visits, asked: WebLogin) -> WebLogged:
-    """The result of a step of a login. Raises NetvpsError."""
-    match asked.step:
-        case "log_in":
-            result = await visits.log_in(asked.given)
-        case "user_of":
-            result = await visits.user_of(asked.given)
-        case "code":
-            result = await visits.code(asked.given, asked.host)
-        case "enter":
-            result = await visits.enter(asked.host, asked.given)
-        case "enter_by_link":
-            result = await visits.enter_by_link(asked.host, asked.given)
-        case _:
-            raise InternalError(f"{asked.step} is no step of a login")
-    return WebLogged(asked.id, result)
+    async def answer(self, asked: Visit | WebLogin | IsServed) -> Visited | WebLogged | IsServed:
+        """The answer to a request. Raises NetvpsError."""
+        match asked:
+            case Visit():
+                return await self._visit(asked)
+            case WebLogin():
+                return await self._login(asked)
+        return IsServed(asked.id, asked.host, self.names.serves(asked.host))
+
+    async def _visit(self, asked: Visit) -> Visited:
+        found = await self.visits.visit(asked.host, asked.cookie, asked.key)
+        of = found.session
+        state = (of.uid, of.name, of.owner, of.state, of.effect, of.message)
+        return Visited(asked.id, *state, found.port, found.user)
+
+    async def _login(self, asked: WebLogin) -> WebLogged:
+        match asked.step:
+            case "log_in":
+                result = await self.visits.log_in(asked.given)
+            case "user_of":
+                result = await self.visits.user_of(asked.given)
+            case "code":
+                result = await self.visits.code(asked.given, asked.host)
+            case "enter":
+                result = await self.visits.enter(asked.host, asked.given)
+            case "enter_by_link":
+                result = await self.visits.enter_by_link(asked.host, asked.given)
+            case _:
+                raise InternalError(f"{asked.step} is no step of a login")
+        return WebLogged(asked.id, result)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
 from netvps.errors import NetvpsError
-from netvps.gateway.worker.web_messages import Visit, WebLogin, WebMessage
+from netvps.gateway.worker.web_messages import IsServed, Visit, WebLogin, WebMessage
 
 LIMIT: Final = 64 * 1024
 """Maximum size of a message in bytes."""
@@ -327,7 +327,7 @@ Message = (
     | WebMessage
 )
 QUESTIONS: Final = (
-    Authorize, AuthorizeUser, Redeem, Certify, Locate, Wake, Look, Unwatched, MintToken, Visit, WebLogin
+    Authorize, AuthorizeUser, Redeem, Certify, Locate, Wake, Look, Unwatched, MintToken, Visit, WebLogin, IsServed
 )  # fmt: skip
 """Requests of a gateway process."""
 TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}

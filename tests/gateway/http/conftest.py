@@ -73,6 +73,9 @@ class FakePlane:
     def on_urls(self, listener: Callable[[str], None]) -> None:
         self.url_listeners.append(listener)
 
+    async def is_served(self, host: str) -> bool:
+        return host == "dev1.localhost"
+
     async def enter_by_link(self, host: str, sealed: str) -> str:
         if sealed != f"secret of {host}":
             raise Unauthenticated("this link has ended", reason=LINK_ENDED)

@@ -10,6 +10,7 @@ import pytest
 from netvps.domain.session.session import SessionState
 from netvps.domain.sleep.waking import LoginEffect, LoginKind
 from netvps.gateway.http import requests
+from netvps.gateway.http.head import parse_request
 from tests.gateway.http.conftest import ALICE, BOB, World
 from tests.gateway.http.test_exchange import echo
 
@@ -167,3 +168,21 @@ async def test_a_link_gives_its_cookie_by_a_redirect_and_says_when_it_has_ended(
     ended = await world.get("/.netvps/link?key=other", ALICE, *NAVIGATE, user="")
     assert ended.startswith("HTTP/1.1 401 ")
     assert "this link has ended" in ended
+
+
+async def test_a_proxy_on_this_machine_asks_which_hosts_are_served(world: World) -> None:
+    async def ask(host: str, *headers: str, domain: str = "Dev1.localhost") -> str:
+        return await world.get(f"/.netvps/ask?domain={domain}", host, *headers, user="")
+
+    for host in ("127.0.0.1", "localhost", "[::1]"):
+        assert (await ask(host)).startswith("HTTP/1.1 200 ")
+    for domain in ("dev9.localhost", "", "a.dev1.localhost"):
+        assert "nothing is served" in await ask("127.0.0.1", domain=domain)
+    for answer in (await ask("127.0.0.1", "X-Forwarded-For: 192.0.2.1"), await ask(ALICE)):  # of others
+        assert "paths below /.netvps/" in answer
+
+
+def test_only_this_machine_asks() -> None:
+    head = parse_request(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:7482\r\n\r\n")
+    peers = ("127.0.0.1", "::1", "192.0.2.1", "")
+    assert [requests.is_from_this_machine(head, peer) for peer in peers] == [True, True, False, False]
