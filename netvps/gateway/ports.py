@@ -231,6 +231,9 @@ class Visitors(Waker, Protocol):
     async def enter_by_link(self, host: str, sealed: str) -> str:
         """The cookie of a host for the secret of a link. Raises Unauthenticated."""
 
+    def on_session(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a session's uid ('': all) whenever it changed."""
+
     async def is_served(self, host: str) -> bool:
         """Whether something is served at a host now."""
 

@@ -1,14 +1,20 @@
-"""Decides again about open requests when what their clients may do has changed, and breaks those that may not pass."""
+"""Keeps what was decided about requests, and decides again when what their clients may do has changed.
+
+Open requests that may not pass any more are broken. A decision counts for further requests that show the same, for some
+seconds and until a change concerns it: a page asks for a hundred files, and the control plane decides once.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from netvps.domain.sleep.waking import LoginEffect
 from netvps.errors import NetvpsError
 
 if TYPE_CHECKING:
@@ -21,6 +27,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+KEPT_SECONDS: Final = 5.0
+"""For which a decision counts: what has an end of its own, such as an API key, is not reported."""
+_KEPT: Final = 4096
+"""Maximum number of decisions."""
 _AT_ONCE: Final = 32
 """Questions to the control plane."""
 
@@ -42,17 +52,29 @@ class Reviews:
         """`exchanges` are those that are open, as they come and go."""
         self._plane, self._tasks, self._exchanges = plane, tasks, exchanges
         self._room = asyncio.Semaphore(_AT_ONCE)
-        self._changes = 0
+        self._changes = self._session_changes = 0
+        self._kept: dict[tuple[str, str, str], tuple[Admission, float]] = {}
+        """Decisions by what was shown, with their ends."""
         plane.on_access(self._user_changed)
         plane.on_urls(self._urls_changed)
+        plane.on_session(self._session_changed)
 
     async def admit(self, host: str, cookie: str, api_key: str) -> Admission:
-        """Asks whether a request may pass. Raises what `Visitors.visit` raises."""
+        """Asks whether a request may pass, unless that is known. Raises what `Visitors.visit` raises."""
+        shown = (host, cookie, api_key)
+        admission, end = self._kept.get(shown, (None, 0.0))
+        if admission is not None and time.monotonic() < end:
+            return admission
         while True:
-            changes = self._changes
-            request = await self._plane.visit(host, cookie, api_key)
+            changes, session_changes = self._changes, self._session_changes
+            admission = Admission(host, cookie, api_key, await self._plane.visit(host, cookie, api_key))
             if changes == self._changes:  # else the answer may be from before the change
-                return Admission(host, cookie, api_key, request)
+                break
+        if admission.request.session.effect is LoginEffect.NONE and session_changes == self._session_changes:
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            self._kept[shown] = admission, time.monotonic() + KEPT_SECONDS
+        return admission
 
     def _user_changed(self, user: str) -> None:
         self._start(lambda request: user in {"", request.user})
@@ -60,8 +82,17 @@ class Reviews:
     def _urls_changed(self, session_uid: str) -> None:
         self._start(lambda request: session_uid in {"", request.session.uid})
 
+    def _session_changed(self, session_uid: str) -> None:
+        """It may sleep now, or have another name; what is open stays."""
+        self._session_changes += 1
+        self._forget(lambda request: session_uid in {"", request.session.uid})
+
+    def _forget(self, concerns: Callable[[AdmittedRequest], bool]) -> None:
+        self._kept = {shown: kept for shown, kept in self._kept.items() if not concerns(kept[0].request)}
+
     def _start(self, concerns: Callable[[AdmittedRequest], bool]) -> None:
         self._changes += 1
+        self._forget(concerns)
         found: defaultdict[Admission, list[Exchange]] = defaultdict(list)
         for exchange in self._exchanges:
             if exchange.admission is not None and concerns(exchange.admission.request):

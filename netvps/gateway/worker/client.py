@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, Self, cast
 
 import structlog
@@ -57,9 +58,8 @@ class ControlPlane(asyncio.Protocol):
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
-        self._listeners: list[Callable[[str], None]] = []
-        self._access_listeners: list[Callable[[str], None]] = []
-        self._url_listeners: list[Callable[[str], None]] = []
+        self._listeners: defaultdict[type[Message], list[Callable[[str], None]]] = defaultdict(list)
+        """By the notification that they are for."""
         self._transport: asyncio.Transport | None = None
 
     async def __aenter__(self) -> Self:
@@ -210,11 +210,11 @@ class ControlPlane(asyncio.Protocol):
 
     def on_config(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with a session's uid whenever its agent is sent a new config."""
-        self._listeners.append(listener)
+        self._listeners[wire.AgentConfigured].append(listener)
 
     def on_access(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with a user's name ('': everyone) whenever what they may do may have changed."""
-        self._access_listeners.append(listener)
+        self._listeners[wire.AccessChanged].append(listener)
 
     async def is_served(self, host: str) -> bool:
         """Whether something is served at a host now. Raises what the control plane raises."""
@@ -222,7 +222,11 @@ class ControlPlane(asyncio.Protocol):
 
     def on_urls(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with a session's uid ('': all) whenever who may open its ports may have changed."""
-        self._url_listeners.append(listener)
+        self._listeners[web.UrlsChanged].append(listener)
+
+    def on_session(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a session's uid ('': all) whenever it changed."""
+        self._listeners[web.SessionChanged].append(listener)
 
     # Metrics
 
@@ -280,15 +284,14 @@ class ControlPlane(asyncio.Protocol):
         match message:
             case wire.Welcome() if not self._welcome.done():
                 self._welcome.set_result(message)
-            case wire.AgentConfigured(uid):
-                for listener in self._listeners:
-                    listener(uid)
-            case wire.AccessChanged(user):
-                for listener in self._access_listeners:
-                    listener(user)
-            case web.UrlsChanged(session):
-                for listener in self._url_listeners:
-                    listener(session)
+            case (
+                wire.AgentConfigured(about)
+                | wire.AccessChanged(about)
+                | web.UrlsChanged(about)
+                | web.SessionChanged(about)
+            ):
+                for listener in self._listeners[type(message)]:
+                    listener(about)
             case _:
                 future = self._answers.get(getattr(message, "id", 0))
                 if future is not None and not future.done():

@@ -173,16 +173,13 @@ class WorkerSocket:
         raise wire.WireError(f"{type(question).__name__} is no request")
 
     def _configured(self, session_uid: str) -> None:
-        self._notify(wire.AgentConfigured(session_uid))
+        self.notify(wire.AgentConfigured(session_uid))
 
     def _access_changed(self, user: str) -> None:
-        self._notify(wire.AccessChanged(user))
+        self.notify(wire.AccessChanged(user))
 
-    def urls_changed(self, session_uid: str) -> None:
-        """Reports that who may open the ports of a session ('': of all) may have changed."""
-        self._notify(web.UrlsChanged(session_uid))
-
-    def _notify(self, message: Message) -> None:
+    def notify(self, message: Message) -> None:
+        """Sends a notification to all gateway processes."""
         for connection in list(self._connections):
             if connection.is_control:
                 connection.send(message)

@@ -82,13 +82,20 @@ class UrlsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """A session (uid; '': any) changed, so what was answered about it may be so no more."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class HttpCount:
     """Number of open HTTP connections of a gateway process."""
 
     connections: int
 
 
-WebMessage = Visit | Visited | WebLogin | WebLogged | IsServed | DialPort | UrlsChanged | HttpCount
+WebMessage = Visit | Visited | WebLogin | WebLogged | IsServed | DialPort | UrlsChanged | SessionChanged | HttpCount
 
 
 @dataclass(frozen=True, slots=True)

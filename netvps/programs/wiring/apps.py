@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from netvps.gateway.ssh.listener import listen_at
-from netvps.gateway.worker.web_messages import WebAnswers
+from netvps.gateway.worker.web_messages import SessionChanged, UrlsChanged, WebAnswers
 from netvps.process import clock
 from netvps.process.account import user_name
 from netvps.programs.wiring.gateway_process import GatewayProcess
@@ -65,7 +65,10 @@ async def start_apps(
     worker.web = WebAnswers(visits, names)
     tasks.start(names.run(), name="served names")
     tasks.start(stored.run(feed), name="ends of URLs")
-    tasks.start(report_url_changes(feed, worker.urls_changed), name="changes of URLs")
+    changes = report_url_changes(
+        feed, lambda uid: worker.notify(UrlsChanged(uid)), lambda uid: worker.notify(SessionChanged(uid))
+    )
+    tasks.start(changes, name="changes of URLs")
     control = settings.paths.gateway_socket
     process = GatewayProcess(sock, control, worker, settings.drain, program="http", arguments=arguments)
     return Apps(await stack.enter_async_context(process), Urls(store, clock.now, visits), stored)

@@ -61,6 +61,9 @@ class FakePlane:
     dials: list[tuple[str, int, bool]] = field(default_factory=list)
     wakes: list[tuple[str, str, LoginKind]] = field(default_factory=list)
     listeners: list[Callable[[str], None]] = field(default_factory=list)
+    session_listeners: list[Callable[[str], None]] = field(default_factory=list)
+    asked: int = 0
+    """Number of visits."""
     url_listeners: list[Callable[[str], None]] = field(default_factory=list)
     public: set[str] = field(default_factory=set)
     """Hosts that anyone may open."""
@@ -73,6 +76,9 @@ class FakePlane:
     def on_urls(self, listener: Callable[[str], None]) -> None:
         self.url_listeners.append(listener)
 
+    def on_session(self, listener: Callable[[str], None]) -> None:
+        self.session_listeners.append(listener)
+
     async def is_served(self, host: str) -> bool:
         return host == "dev1.localhost"
 
@@ -82,6 +88,7 @@ class FakePlane:
         return "link-1"
 
     async def visit(self, host: str, cookie: str, api_key: str) -> AdmittedRequest:
+        self.asked += 1
         user = cookie or api_key
         place = SITE.place_of(host)
         if host in self.public and place is not None:

@@ -21,6 +21,8 @@ def sleeps(world: World, effect: LoginEffect) -> None:
     world.plane.states["alice"] = replace(
         world.plane.states["alice"], state=SessionState.STOPPED, effect=effect, message=""
     )
+    for listener in world.plane.session_listeners:
+        listener("uid-alice")
 
 
 async def test_a_program_sends_its_api_key_beside_the_authorization_of_the_app(world: World) -> None:

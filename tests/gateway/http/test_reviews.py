@@ -6,10 +6,13 @@ import asyncio
 
 import pytest
 
+from netvps.domain.sleep.waking import LoginEffect
 from netvps.errors import NotPermitted
+from netvps.gateway.http import reviews
 from netvps.services.http.visits import AdmittedRequest
 from tests.gateway.http.conftest import ALICE, World, read_head
-from tests.gateway.http.test_exchange import GET
+from tests.gateway.http.test_exchange import GET, echo
+from tests.gateway.http.test_requests import sleeps
 
 UPGRADE = GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
@@ -75,3 +78,49 @@ async def test_a_change_while_it_is_asked_is_not_missed(world: World) -> None:
     world.plane.visit = changed_meanwhile  # type: ignore[method-assign]
     assert (await world.get("/", ALICE)).startswith("HTTP/1.1 403 ")
     assert (asked, world.plane.dials) == (2, [])
+
+
+async def test_a_decision_counts_until_a_change_concerns_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.app(echo)
+    plane = world.plane
+
+    async def asks(user: str = "alice") -> bool:
+        """Whether a request is asked about."""
+        before = plane.asked
+        assert (await world.get(user=user)).startswith("HTTP/1.1 200 " if user == "alice" else "HTTP/1.1 404 ")
+        return plane.asked > before
+
+    assert [await asks(), await asks()] == [True, False]
+    assert [await asks("bob"), await asks("bob")] == [True, True]  # what is refused is not kept
+    (user,), (urls,), (session,) = plane.listeners, plane.url_listeners, plane.session_listeners
+    by_uid = ("uid-bob", "uid-alice")
+    for report, other, own in ((user, "bob", "alice"), (urls, *by_uid), (session, *by_uid)):
+        report(other)
+        assert not await asks()
+        for which in (own, ""):
+            report(which)
+            assert [await asks(), await asks()] == [True, False]
+    monkeypatch.setattr(reviews, "KEPT_SECONDS", 0.0)
+    session("")
+    assert [await asks(), await asks()] == [True, True]
+
+
+async def test_a_session_that_sleeps_is_asked_about_each_time(world: World) -> None:
+    sleeps(world, LoginEffect.REFUSED)
+    for asked in (1, 2):
+        assert (await world.get()).startswith("HTTP/1.1 503 ")
+        assert world.plane.asked == asked
+
+
+async def test_a_session_that_changes_while_it_is_asked_about_is_not_kept(world: World) -> None:
+    await world.app(echo)
+    visit = world.plane.visit
+
+    async def changed_meanwhile(host: str, cookie: str, api_key: str) -> AdmittedRequest:
+        world.plane.session_listeners[0]("uid-alice")
+        return await visit(host, cookie, api_key)
+
+    world.plane.visit = changed_meanwhile  # type: ignore[method-assign]
+    for asked in (1, 2):
+        assert (await world.get()).startswith("HTTP/1.1 200 ")
+        assert world.plane.asked == asked
