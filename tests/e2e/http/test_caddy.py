@@ -29,6 +29,11 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Caddy:
     """Caddy in front of a system with a session dev1, whose owner is root."""
 
@@ -49,7 +54,7 @@ class Caddy:
         command = ("caddy", "run", "--adapter", "caddyfile", "--config", str(CADDYFILE))
         self._process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 30
-        while not self.ca.exists() or socket.socket().connect_ex(("127.0.0.1", self.port)):
+        while not (self.ca.exists() and listens(self.port)):
             assert time.monotonic() < until, "caddy does not listen"
             time.sleep(0.05)
 
