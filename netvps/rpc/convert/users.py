@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from netvps.api.v1 import user_pb2 as pb
 from netvps.domain.access.accounts import ApiKey, Role, Scope, User
-from netvps.domain.access.quota import Quota
+from netvps.domain.access.quota import OF_ROLE, Quota
 from netvps.domain.access.ssh_key import check_title
 from netvps.domain.checks import Checks, shown
 from netvps.domain.names import USER_NAME_MAX, check_label
@@ -76,7 +76,7 @@ def user_to_proto(user: User) -> pb.User:
         role=ROLE.to_proto(user.role),
         create_time=time_to_proto(user.create_time),
         revision=user.revision,
-        quota=quota_to_proto(user.quota),
+        quota=quota_to_proto(user.quota) if user.quota != OF_ROLE else None,
     )
 
 

@@ -236,6 +236,7 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
                 "Metrics",
                 "Move",
                 "Network",
+                "Registration",
                 "Registry",
                 "Runner",
                 "Server",
