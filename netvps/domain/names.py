@@ -13,6 +13,7 @@ SESSION_NAME_MAX = 40
 USER_NAME_MAX = 32
 RUNNER_NAME_MAX = 63
 ENVIRONMENT_NAME_MAX = 63
+SNAPSHOT_ID_MAX = 40
 
 _ZONE = ".nv.internal"
 """What netvps.domain.overlay.dns answers for."""

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 from netvps.client import Endpoint
 from netvps.errors import NetvpsError
 from netvps.process.process import die_with
+from netvps.rpc.client import calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,6 +113,8 @@ def _try_out() -> None:
             await pilot.pause(0.2)
 
     import_module("textual.drivers.linux_driver")  # the one without a terminal does not import it
+    for name in calls.__all__:  # without a server hardly any call is made, and each is imported when it is
+        import_module(f"{calls.__name__}.{name}")
     asyncio.run(run())
 
 

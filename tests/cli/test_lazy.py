@@ -60,6 +60,17 @@ def test_ls_loads_what_it_needs_and_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded & {*HEAVY, *others}
 
 
+def test_ls_loads_no_calls_and_no_converters_but_its_own(tmp_path: Path) -> None:
+    loaded = _loaded(["ls"], {"NETVPS_SOCKET": str(tmp_path / "none.sock")})
+    calls = {name for name in loaded if name.startswith("netvps.rpc.client.calls.")}
+    assert calls == {f"netvps.rpc.client.calls.{name}" for name in ("all", "call", "sessions")}
+    converters = {"images", "registries", "shares", "ssh_keys", "users", "http", "runner", "session.moves"}
+    values = {"access.accounts", "access.sharing", "http", "image", "runner.runner", "moves.steps"}
+    assert not loaded & {f"netvps.rpc.convert.{name}" for name in converters}
+    assert not loaded & {f"netvps.domain.{name}" for name in values}
+    assert "hashlib" not in loaded
+
+
 def test_ssh_proxy_loads_what_it_needs_and_nothing_heavy(tmp_path: Path) -> None:
     loaded = _loaded(["ssh-proxy", "dev1"], {"NETVPS_SOCKET": str(tmp_path / "none.sock")})
     assert "netvps.cli.proxy.carrier" in loaded

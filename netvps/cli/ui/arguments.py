@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from netvps.cli.help import completion as words
-from netvps.domain.names import RUNNER_NAME_MAX, USER_NAME_MAX, SessionName, check_label, check_unix_user
-from netvps.domain.snapshot.snapshot import SNAPSHOT_ID_MAX
+from netvps.domain.names import (
+    RUNNER_NAME_MAX,
+    SNAPSHOT_ID_MAX,
+    USER_NAME_MAX,
+    SessionName,
+    check_label,
+    check_unix_user,
+)
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:

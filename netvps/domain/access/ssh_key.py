@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,6 +46,7 @@ class PublicKey:
     @classmethod
     def parse(cls, line: str, field: str = "public_key") -> PublicKey:
         """Parses one authorized_keys line without options (RFC 4253, 6.6). Raises InvalidInput."""
+        import hashlib  # loads OpenSSL's library, which most commands do not need
 
         def refuse(why: str) -> InvalidInput:
             return InvalidInput.of(field, f"{why}: give one line of a .pub file, like 'ssh-ed25519 AAAA… you@host'")

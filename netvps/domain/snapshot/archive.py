@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from netvps.domain.names import check_label
-from netvps.domain.snapshot.snapshot import SNAPSHOT_ID_MAX
+from netvps.domain.names import SNAPSHOT_ID_MAX, check_label
 from netvps.errors import InvalidInput
 
 VERSION: Final = 1

@@ -17,10 +17,9 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 from netvps.domain.checks import Checks, check_labels, shown
-from netvps.domain.names import check_label
+from netvps.domain.names import SNAPSHOT_ID_MAX, check_label
 from netvps.domain.snapshot.policy import MAX_COPIES
 
-SNAPSHOT_ID_MAX: Final = 40
 _MAX_DESCRIPTION: Final = 500
 
 

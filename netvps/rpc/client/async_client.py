@@ -9,16 +9,6 @@ from typing import TYPE_CHECKING, Self
 from netvps.errors import TooOld, Unavailable
 from netvps.rpc.client.async_transport import AsyncTransport
 from netvps.rpc.client.calls.all import Calls
-from netvps.rpc.client.calls.images import BUILD, build_piece, build_start
-from netvps.rpc.client.calls.sessions import EXEC, exec_input, exec_start
-from netvps.rpc.client.calls.snapshots import (
-    BROWSE,
-    IMPORT,
-    browse_piece,
-    browse_start,
-    import_piece,
-    import_start,
-)
 from netvps.rpc.client.transport import UNARY_TIMEOUT
 from netvps.rpc.client.watching import ATTEMPTS, Waiting, Watching
 
@@ -53,6 +43,7 @@ class AsyncClient(Calls):
 
     def exec(self, start: ExecStart, incoming: AsyncIterator[ToCommand]) -> AsyncGenerator[FromCommand, None]:
         """Runs a command. Exit comes last. Never retried."""
+        from netvps.rpc.client.calls.sessions import EXEC, exec_input, exec_start
         from netvps.rpc.convert.session.exec import output_from_proto
 
         async def requests() -> AsyncIterator[object]:
@@ -68,6 +59,7 @@ class AsyncClient(Calls):
         self, runner: str, name: str, tag: str, dockerfile: str, context: AsyncIterator[bytes]
     ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
         """As Client.build_image."""
+        from netvps.rpc.client.calls.images import BUILD, build_piece, build_start
         from netvps.rpc.convert.images import made_from_proto
 
         async def requests() -> AsyncIterator[object]:
@@ -81,6 +73,7 @@ class AsyncClient(Calls):
 
     async def import_snapshot(self, session: str, draft: SnapshotDraft, archive: AsyncIterator[bytes]) -> Snapshot:
         """As Client.import_snapshot."""
+        from netvps.rpc.client.calls.snapshots import IMPORT, import_piece, import_start
         from netvps.rpc.convert.session.snapshots import snapshot_from_proto
 
         async def requests() -> AsyncIterator[object]:
@@ -95,6 +88,7 @@ class AsyncClient(Calls):
 
     def browse_snapshots(self, session: str, incoming: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Yields the answers of an SFTP server that shows a session's snapshots, to what comes in. Never retried."""
+        from netvps.rpc.client.calls.snapshots import BROWSE, browse_piece, browse_start
 
         async def requests() -> AsyncIterator[object]:
             yield browse_start(session)

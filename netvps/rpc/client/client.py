@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Self
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.errors import TimedOut, TooOld, Unavailable
 from netvps.rpc.client.calls.all import Calls
-from netvps.rpc.client.calls.images import BUILD, build_piece, build_start
-from netvps.rpc.client.calls.sessions import EXEC, exec_input, exec_start
-from netvps.rpc.client.calls.snapshots import IMPORT, import_piece, import_start
 from netvps.rpc.client.channel import Endpoint
 from netvps.rpc.client.transport import UNARY_TIMEOUT, Transport
 from netvps.rpc.client.watching import ATTEMPTS, Waiting, Watching
@@ -64,6 +61,7 @@ class Client(Calls):
 
     def exec(self, start: ExecStart, incoming: Iterator[ToCommand]) -> Generator[FromCommand, None, None]:
         """Runs a command. `incoming` is read on another thread and may block. Exit comes last. Never retried."""
+        from netvps.rpc.client.calls.sessions import EXEC, exec_input, exec_start
         from netvps.rpc.convert.session.exec import output_from_proto
 
         def requests() -> Iterator[object]:
@@ -81,6 +79,7 @@ class Client(Calls):
 
         Yields what the builder says and progress, then the image. Closing it ends the build. Never retried.
         """
+        from netvps.rpc.client.calls.images import BUILD, build_piece, build_start
         from netvps.rpc.convert.images import made_from_proto
 
         def requests() -> Iterator[object]:
@@ -96,6 +95,7 @@ class Client(Calls):
 
         Raises InvalidInput if it is no such archive or not a safe one, and DataLoss if it is damaged.
         """
+        from netvps.rpc.client.calls.snapshots import IMPORT, import_piece, import_start
         from netvps.rpc.convert.session.snapshots import snapshot_from_proto
 
         def requests() -> Iterator[object]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 from netvps.domain.checks import shown
-from netvps.domain.image.reference import check_reference, check_registry
-from netvps.domain.names import RUNNER_NAME_MAX, SESSION_NAME_MAX, USER_NAME_MAX, check_label
-from netvps.domain.snapshot.snapshot import SNAPSHOT_ID_MAX
+from netvps.domain.names import RUNNER_NAME_MAX, SESSION_NAME_MAX, SNAPSHOT_ID_MAX, USER_NAME_MAX, check_label
 from netvps.domain.uid import UID_PATTERN
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.texts import word
@@ -145,6 +143,8 @@ def image_name(runner: str, reference: str) -> str:
 
 def parse_image_name(text: str, field: str = "name") -> tuple[str, str]:
     """Parses "runners/RUNNER/images/REFERENCE" into (RUNNER, REFERENCE). Raises InvalidInput."""
+    from netvps.domain.image.reference import check_reference
+
     runner, found, reference = text.partition(_IMAGE)
     if not found:
         raise InvalidInput.of(field, f"{shown(text)} is not of the form {_IMAGE_FORM}")
@@ -163,6 +163,8 @@ def registry_login_name(host: str) -> str:
 
 def parse_registry_login_name(text: str, field: str = "name") -> str:
     """Parses "registryLogins/HOST" into HOST. Raises InvalidInput."""
+    from netvps.domain.image.reference import check_registry
+
     return check_registry(_strip(text, _REGISTRY_LOGIN, field, "registryLogins/HOST"), field)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
@@ -68,18 +68,21 @@ class Awaiting(Protocol):
 
 
 class _Bound(Generic[P]):
-    """What the three kinds of methods share: a function that makes the call from the arguments of the method."""
+    """What the three kinds of methods share: `find` returns the function that makes the call from the arguments.
+
+    It is found when the method is used, because its module imports all that its calls convert.
+    """
 
     _carrier: str
 
-    def __init__(self, build: Callable[P, Any]) -> None:
-        self._build = build
-        self.__doc__ = build.__doc__
+    def __init__(self, find: Callable[[], Callable[P, Any]]) -> None:
+        self._find = find
 
     def _bind(self, client: Any) -> Any:
+        build = self._find()
         if client is None:
-            return self
-        carry, build = getattr(client.transport, self._carrier), self._build
+            return build
+        carry = getattr(client.transport, self._carrier)
 
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             return carry(build(*args, **kwargs))
@@ -92,11 +95,11 @@ class UnaryMethod(_Bound[P], Generic[P, R]):
 
     _carrier = "call"
 
-    def __init__(self, build: Callable[P, Unary[R]]) -> None:
-        super().__init__(build)
+    def __init__(self, find: Callable[[], Callable[P, Unary[R]]]) -> None:
+        super().__init__(find)
 
     @overload
-    def __get__(self, client: None, owner: object = None) -> Self: ...
+    def __get__(self, client: None, owner: object = None) -> Callable[P, Unary[R]]: ...
     @overload
     def __get__(self, client: Blocking, owner: object = None) -> Callable[P, R]: ...
     @overload
@@ -110,11 +113,11 @@ class ListMethod(_Bound[P], Generic[P, R]):
 
     _carrier = "pages"
 
-    def __init__(self, build: Callable[P, Pages[R]]) -> None:
-        super().__init__(build)
+    def __init__(self, find: Callable[[], Callable[P, Pages[R]]]) -> None:
+        super().__init__(find)
 
     @overload
-    def __get__(self, client: None, owner: object = None) -> Self: ...
+    def __get__(self, client: None, owner: object = None) -> Callable[P, Pages[R]]: ...
     @overload
     def __get__(self, client: Blocking, owner: object = None) -> Callable[P, Iterator[R]]: ...
     @overload
@@ -128,11 +131,11 @@ class StreamMethod(_Bound[P], Generic[P, R]):
 
     _carrier = "stream"
 
-    def __init__(self, build: Callable[P, Stream[R]]) -> None:
-        super().__init__(build)
+    def __init__(self, find: Callable[[], Callable[P, Stream[R]]]) -> None:
+        super().__init__(find)
 
     @overload
-    def __get__(self, client: None, owner: object = None) -> Self: ...
+    def __get__(self, client: None, owner: object = None) -> Callable[P, Stream[R]]: ...
     @overload
     def __get__(self, client: Blocking, owner: object = None) -> Callable[P, Generator[R, None, None]]: ...
     @overload

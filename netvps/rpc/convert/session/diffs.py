@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from netvps.api.v1 import snapshot_files_pb2 as pb
 from netvps.domain.checks import Checks
-from netvps.domain.names import check_label
+from netvps.domain.names import SNAPSHOT_ID_MAX, check_label
 from netvps.domain.snapshot.diff import MAX_PATHS, ChangeKind, Count, Diff, DiffScope, FolderChange, PathChange
-from netvps.domain.snapshot.snapshot import SNAPSHOT_ID_MAX
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
 

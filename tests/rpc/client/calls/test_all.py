@@ -102,6 +102,8 @@ def test_every_call_names_a_method_with_its_request_and_answer() -> None:
 
 def test_the_clients_offer_every_call() -> None:
     assert {name for name in vars(Calls) if not name.startswith("_")} == set(functions())
+    for name, function in functions().items():
+        assert getattr(Calls, name) is function
     assert Calls.get_session.__doc__ == "One session."
 
 
