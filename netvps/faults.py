@@ -90,6 +90,9 @@ PLACES: Final = {
     "erase.containers": "the containers of a session are removed, its images are not yet",
     "erase.images": "the images are removed, its volumes are not yet",
     "flatten.imported": "all files of a container are imported as an image, which is no snapshot yet",
+    "gateway.authenticated": "a client proved its key, and its session is not dialled yet",
+    "gateway.reached": "the agent has let the gateway in, and no message has passed yet",
+    "gateway.woken": "a login has a session started or resumed, and does not wait for it yet",
     "identity.before_save": "the runner has joined, and not stored its identity yet",
     "identity.after_save": "the runner has stored its identity",
     "identity.key_kept": "the runner has stored its key, and not joined yet",
@@ -105,13 +108,14 @@ PLACES: Final = {
     "take.paused": "a container is paused for a snapshot, if it runs",
     "take.written": "the archive of a snapshot is written, and its note is not yet",
 }
-"""All other points of the control plane and the runner."""
+"""All other points of the control plane, the gateway and the runner."""
 
 AGENT: Final = {
     "agent.before_start": "a container runs, with PID 1 only",
     "agent.before_listen": "the agent has its boot file, and does not listen for SSH yet",
     "agent.before_connect": "the agent has its certificate, and no tunnel yet",
     "agent.config_applied": "the agent has applied new keys, and not stored them yet",
+    "agent.terminal_kept": "the shell of a kept terminal runs, and is shown to no client yet",
 }
 """Points of the agent, compiled in only for tests (tunnel/faults)."""
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"netvps/tunnel/faults"
 	"netvps/tunnel/forward"
 	"netvps/tunnel/terminals"
 )
@@ -75,6 +76,7 @@ func (s *session) runOnKept(path string, argv []string) exit {
 	if err != nil {
 		return s.fail(exitCannotRun, err)
 	}
+	faults.Point("agent.terminal_kept")
 	k := s.kept
 	k.mu.Lock()
 	k.terminal = terminal

@@ -10,6 +10,7 @@ import structlog
 from asyncssh import SSHClientConnection, SSHClientConnectionOptions
 
 from netvps.errors import NotPermitted, Unavailable
+from netvps.faults import fault_point
 from netvps.gateway.ssh.algorithms import encryption_algorithms, kex_algorithms
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class AgentLogin:
         Also retries if the stream came over the overlay and failed, on another route. Raises what `dial` and `login`
         raise.
         """
+        fault_point("gateway.authenticated")
         broke = False
         while True:
             stream = await dial()

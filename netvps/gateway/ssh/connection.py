@@ -35,6 +35,7 @@ from netvps.domain.access.admission import Outcome
 from netvps.domain.sleep.waking import LoginEffect, LoginKind, starts
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError, NotFound, NotPermitted
+from netvps.faults import fault_point
 from netvps.gateway.snapshots.channels import SnapshotReaders
 from netvps.gateway.ssh.client_auth import REVOKED, ClientAuth, PrecedingKeys
 from netvps.gateway.ssh.events import report
@@ -246,9 +247,9 @@ class SshConnection(SSHServer):
             grant = await self._auth.check_again()
             if await self._reads_snapshots(grant):
                 await self._keep_reviewing()
-            origin = f"{grant.user}@{self.origin}"
-            dial = partial(self._backend.dialer.open, grant.session.uid, SshTarget(), origin)
+            dial = partial(self._backend.dialer.open, grant.session.uid, SshTarget(), f"{grant.user}@{self.origin}")
             self.upstream = await self._backend.agent_login.reach(dial, grant, Upstream)
+            fault_point("gateway.reached")
             if self.downstream.probe:
                 await self.downstream.probe.open_at(self.upstream)
             self.state = State.JOINED

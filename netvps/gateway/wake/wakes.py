@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from netvps.domain.session.session import SessionState
 from netvps.domain.sleep.waking import LoginEffect, LoginKind, starts
 from netvps.errors import TimedOut, WrongState
+from netvps.faults import fault_point
 from netvps.gateway.ssh.readiness import hint_to_start, shown_name
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Wakes:
             resumed = session.effect is LoginEffect.RESUME
             say(f"session {name} is paused: resuming it" if resumed else f"session {name} is stopped: starting it")
             await self._waker.wake(session.uid, grant.user, kind)
+            fault_point("gateway.woken")
             if resumed:
                 return
         try:

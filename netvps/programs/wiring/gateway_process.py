@@ -24,7 +24,7 @@ _MARGIN: Final = 10.0
 """Seconds beyond the drain time before the process is killed."""
 _LAST_WORDS: Final = 4.0
 """Seconds for sending disconnect reasons if there was no time to drain."""
-_PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "NETVPS_ENV")
+_PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "NETVPS_ENV", "NETVPS_FAULTS")
 """Environment variables passed on; all others may be secrets of the server."""
 
 

@@ -15,6 +15,7 @@ from netvps.domain.session.spec import RestartPolicy, SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotState
 from netvps.errors import AlreadyExists, NetvpsError
 from netvps.faults import AGENT, COMMITS
+from tests.e2e.kills.access_stories import ACCESS_PASSES, AccessStories
 from tests.e2e.kills.admin_stories import ADMIN_PASSES, AdminStories
 from tests.e2e.kills.faulty import Faulty, until
 from tests.e2e.kills.machine import Machine
@@ -36,7 +37,7 @@ PASSES: Final = {
         *_both("session.create", "runner.report", "runner.boot_token", "agent.certificate"),
         *_both("step.create", "step.start", "step.rest"),
         *("assignment.kept", "network.made", "boot.before_write", "boot.after_write"),
-        *AGENT,
+        *sorted(AGENT.keys() - ACCESS_PASSES["keep_terminal"]),
     ],
     "fetch": _both("step.fetch"),
     "stop": [
@@ -52,12 +53,13 @@ PASSES: Final = {
     "refuse": _both("step.refuse"),
     "lift_pause": _both("step.unpause"),
     "pause": _both("session.desired", "step.pause", "step.rest"),
-    "wake": _both("session.desired", "step.unpause"),
+    "wake": [*_both("session.desired", "step.unpause"), "gateway.woken"],
     "resize": _both("session.desired", "step.resize"),
     "end": _both("step.ended", "runner.report"),
     "move": _both("step.move"),
     **SNAPSHOT_PASSES,
     **ADMIN_PASSES,
+    **ACCESS_PASSES,
     "vanish": _both("runner.online", "runner.offline"),
     "add_key": _both("key.create"),
     "remove_key": _both("key.delete"),
@@ -69,7 +71,7 @@ PASSES: Final = {
 """Operation → the points that it passes."""
 
 
-class Stories(SnapshotStories, AdminStories):
+class Stories(SnapshotStories, AdminStories, AccessStories):
     """One system and its state from one operation to the next. Each operation takes a point and a mode."""
 
     def __init__(self, system: Faulty, image: str, registry: Registry) -> None:
