@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
-
-from netvps.domain.access.invitations import Registration
 
 INTERNAL_NAME: Final = "control.netvps.internal"
 """The DNS name in every server's certificate. Clients pin the CA and expect this name, whatever address they dial."""
+
+
+class Registration(StrEnum):
+    """Who may make an account for themselves."""
+
+    CLOSED = "CLOSED"
+    """Only admins add users."""
+    INVITE_ONLY = "INVITE_ONLY"
+    OPEN = "OPEN"
+    """All who reach the API, with role USER."""
 
 
 @dataclass(frozen=True, slots=True)

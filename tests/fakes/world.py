@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from netvps.domain.access.accounts import Caller, Role, User
-from netvps.domain.access.invitations import Registration
 from netvps.domain.access.quota import Quota
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello, Underlay
+from netvps.domain.server import Registration
 from netvps.domain.session.session import Session, SessionReport, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.sleep.policy import SleepDefaults

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.domain.access.accounts import Caller, Role, User
-from netvps.domain.access.invitations import Registration
 from netvps.domain.http.site import Site as AppsSite
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello
-from netvps.domain.server import ServerInfo
+from netvps.domain.server import Registration, ServerInfo
 from netvps.domain.session.exec import Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
 from netvps.domain.session.session import SessionReport, SessionState
 from netvps.domain.sleep.policy import SleepDefaults

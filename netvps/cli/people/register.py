@@ -15,8 +15,8 @@ from netvps.cli.access.login import fingerprint, server_info, trust, with_port
 from netvps.cli.server import connect, contexts
 from netvps.cli.ui.arguments import USER
 from netvps.cli.ui.output import emit, note
-from netvps.domain.access.invitations import Registration
 from netvps.domain.names import USER_NAME_MAX, label_from
+from netvps.domain.server import Registration
 from netvps.errors import NotPermitted
 
 if TYPE_CHECKING:

@@ -19,16 +19,6 @@ KEPT: Final = timedelta(days=30)
 """How long an invitation is listed after its end."""
 
 
-class Registration(StrEnum):
-    """Who may make an account for themselves."""
-
-    CLOSED = "CLOSED"
-    """Only admins add users."""
-    INVITE_ONLY = "INVITE_ONLY"
-    OPEN = "OPEN"
-    """All who reach the API, with role USER."""
-
-
 class InvitationState(StrEnum):
     """Whether an invitation can be redeemed."""
 

@@ -16,12 +16,11 @@ import structlog
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.netlink.interfaces.mac import link_mac
-from netvps.domain.access.invitations import Registration
 from netvps.domain.image.ahead import ImageAhead
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Runner
-from netvps.domain.server import ServerInfo
+from netvps.domain.server import Registration, ServerInfo
 from netvps.domain.session.spec import Placement
 from netvps.domain.sleep.policy import SleepDefaults
 from netvps.errors import NetvpsError

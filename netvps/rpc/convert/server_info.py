@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from netvps.api.v1 import server_pb2 as pb
-from netvps.domain.access.invitations import Registration
-from netvps.domain.server import ServerInfo
+from netvps.domain.server import Registration, ServerInfo
 from netvps.rpc.convert.enums import EnumPair
 
 REGISTRATION = EnumPair(Registration, pb.Registration, "REGISTRATION_")

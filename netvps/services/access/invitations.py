@@ -11,10 +11,10 @@ from netvps.domain.access.invitations import (
     Invitation,
     InvitationState,
     InvitationView,
-    Registration,
     may_give,
 )
 from netvps.domain.checks import shown
+from netvps.domain.server import Registration
 from netvps.errors import Exhausted, NotFound, NotPermitted, WrongState
 from netvps.services.access.tokens import INVITE, new_token
 from netvps.services.auditing import add_details

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access.accounts import Caller, Credential, Role, SshKey, User
-from netvps.domain.access.invitations import Invitation, InvitationState, Registration
+from netvps.domain.access.invitations import Invitation, InvitationState
 from netvps.domain.access.rate_limit import Rate, RateLimit
+from netvps.domain.server import Registration
 from netvps.errors import AlreadyExists, Exhausted, NotPermitted, Unauthenticated
 from netvps.services.access.ssh_keys import require_new
 from netvps.services.access.tokens import API, INVITE, Token, mint

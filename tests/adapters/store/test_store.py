@@ -16,9 +16,10 @@ from netvps.adapters.store import SqlStore, connection, open_store
 from netvps.adapters.store import store as module
 from netvps.adapters.store.store import News
 from netvps.domain.access.accounts import Caller, Role, User
-from netvps.domain.access.invitations import NewAccount, Registration
+from netvps.domain.access.invitations import NewAccount
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.runner.runner import Lease
+from netvps.domain.server import Registration
 from netvps.domain.session.session import DesiredState, Session
 from netvps.domain.session.spec import SessionSpec
 from netvps.errors import TooOld, Unauthenticated, Unavailable

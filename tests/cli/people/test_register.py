@@ -14,8 +14,7 @@ from netvps import client, exit_codes
 from netvps.adapters.ca.opening import open_ca
 from netvps.cli.access.login import fingerprint
 from netvps.cli.server import contexts
-from netvps.domain.access.invitations import Registration
-from netvps.domain.server import ServerInfo
+from netvps.domain.server import Registration, ServerInfo
 from netvps.errors import Unauthenticated
 from tests.cli.conftest import Run
 from tests.cli.fake_client import INFO, FakeClient

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access.accounts import Caller, Role
-from netvps.domain.access.invitations import KEPT, Invitation, InvitationState, Registration
+from netvps.domain.access.invitations import KEPT, Invitation, InvitationState
+from netvps.domain.server import Registration
 from netvps.errors import AlreadyExists, Exhausted, NotFound, NotPermitted, WrongState
 from netvps.services.access import invitations
 from netvps.services.access.invitations import Invitations

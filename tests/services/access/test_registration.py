@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access.accounts import Credential, Role, SshKey, User
-from netvps.domain.access.invitations import Invitation, InvitationState, NewAccount, Registration
+from netvps.domain.access.invitations import Invitation, InvitationState, NewAccount
 from netvps.domain.access.rate_limit import Rate
 from netvps.domain.access.ssh_key import PublicKey
+from netvps.domain.server import Registration
 from netvps.errors import AlreadyExists, Exhausted, NetvpsError, NotPermitted, Unauthenticated, WrongState
 from netvps.services.access import registration
 from tests.fakes.keys import ed25519

@@ -12,7 +12,8 @@ import pytest
 from netvps.api.v1 import registration_pb2 as pb
 from netvps.domain.access.accounts import Role
 from netvps.domain.access.audit import AuditQuery
-from netvps.domain.access.invitations import InvitationState, Registration
+from netvps.domain.access.invitations import InvitationState
+from netvps.domain.server import Registration
 from netvps.errors import InvalidInput, NotFound, NotPermitted, Unauthenticated
 from netvps.rpc.client.channel import Endpoint
 from netvps.rpc.client.trust import fetch_server_info
