@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -14,13 +16,16 @@ from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from netvps.adapters.store import open_store
 from netvps.adapters.store.tables import KINDS
 from netvps.adapters.store.views import _ordered
-from netvps.domain.access.accounts import Credential, Request, Role, SshKey, User
+from netvps.domain.access.accounts import Caller, Credential, Request, Role, SshKey, User
+from netvps.domain.access.quota import Quota
 from netvps.domain.access.ssh_key import fingerprint_of
 from netvps.domain.runner.runner import Lease, Runner, RunnerState
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import Holder, Snapshot, SnapshotCause, SnapshotSource, SnapshotState
-from netvps.errors import AlreadyExists
+from netvps.domain.uid import make_uid
+from netvps.errors import AlreadyExists, Exhausted
+from netvps.services.sessions.sessions import Sessions
 from tests.fakes.keys import ed25519
 
 if TYPE_CHECKING:
@@ -309,3 +314,17 @@ async def test_clones_are_found_by_the_snapshot_that_they_wait_for(store: SqlSto
         await tx.put(replace(clone, source=SnapshotSource("u1", "s1", consumed=True)))
     async with store.read() as reader:
         assert await reader.find(Session, awaits="u1") == []
+
+
+async def test_sessions_that_two_servers_make_at_once_stay_within_a_quota(store: SqlStore, url: str) -> None:
+    async with store.write("test") as transaction:
+        await transaction.put(User("alice", Role.USER, NOW, quota=Quota(sessions=3, memory_bytes=2 << 30)))
+    spec, alice = SessionSpec(image="debian:12", memory_bytes=1 << 30), Caller("alice", Role.USER)
+    numbers = itertools.count(1)
+    async with open_store(url, lambda: NOW) as other:
+        servers = [Sessions(at, lambda: NOW, lambda: make_uid(0, next(numbers)), "") for at in (store, other)]
+        tries = [servers[n % 2].create(alice, session_id=f"s{n}", owner="", spec=spec) for n in range(6)]
+        made = await asyncio.gather(*tries, return_exceptions=True)
+    assert [one.reason for one in made if isinstance(one, Exhausted)] == ["QUOTA_EXCEEDED"] * 4
+    async with store.read() as reader:
+        assert len(await reader.find(Session, owner="alice")) == 2
