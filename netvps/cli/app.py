@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "stop": Entry("netvps.cli.session.lifecycle:stop", "stop sessions; their files are kept", _SESSIONS),
     "start": Entry("netvps.cli.session.lifecycle:start", "start stopped or failed sessions", _SESSIONS),
     "restart": Entry("netvps.cli.session.lifecycle:restart", "stop sessions, then start them again", _SESSIONS),
+    "wait": Entry("netvps.cli.scheduling.wait:wait", "wait until sessions run, are stopped or are gone", _SESSIONS),
     "pause": Entry("netvps.cli.session.change:pause", "freeze running sessions; a login resumes them", _SESSIONS),
     "resume": Entry("netvps.cli.session.change:resume", "let paused sessions go on where they were", _SESSIONS),
     "rename": Entry("netvps.cli.session.change:rename", "give a session another name", _SESSIONS),

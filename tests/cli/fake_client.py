@@ -13,6 +13,7 @@ from netvps.domain.access.accounts import ApiKey, SshKey
 from netvps.domain.access.audit import AuditQuery, AuditRecord
 from netvps.domain.access.sharing import NamedShare, Share, ShareRole
 from netvps.domain.access.ssh_key import PublicKey
+from netvps.domain.batch import NewSession
 from netvps.domain.filter.kinds import SessionFilter
 from netvps.domain.finding import Finding
 from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
@@ -127,6 +128,10 @@ class FakeClient(FakePeople, FakeUrls):
         self._ask("create_session", session_id, spec, owner, validate_only)
         pending = session(session_id or "brave-otter", SessionState.PENDING, spec=spec, observed_generation=0)
         return replace(pending, message="waiting for a runner")
+
+    def create_many(self, drafts: list[NewSession]) -> list[Session]:
+        self._ask("create_many", drafts)
+        return [session(draft.session_id, SessionState.PENDING, observed_generation=0) for draft in drafts]
 
     def plan_session(self, session_id: str, spec: SessionSpec, *, owner: str = "") -> SessionPlan:
         planned = self.create_session(session_id, spec, owner=owner, validate_only=True)

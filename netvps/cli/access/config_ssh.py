@@ -67,10 +67,8 @@ def config_ssh(remove: bool, unless_removed: bool, proxy: bool | None, quiet: bo
         note(f"{files.own} includes {files.files.config}: {_works(put)}")
 
 
-def configure(
-    client: Client, where: Context, files: SshFiles, session: str = "", *, proxy: bool | None = None
-) -> Gateway:
-    """Writes the files for the server of a context; with `session` only that one is added where the rest is known.
+def configure(client: Client, where: Context, files: SshFiles, *added: str, proxy: bool | None = None) -> Gateway:
+    """Writes the files for the server of a context; `added` sessions alone are added where the rest is known.
 
     `proxy`: whether sessions are reached by `netvps ssh-proxy`; None: as before.
 
@@ -79,7 +77,6 @@ def configure(
     info = client.server_info()
     host, port = gateway.address(info, where)
     before = files.known().get(where.name)
-    added = (session,) if session else ()
     if added and before is not None:
         sessions = (*before.sessions, *added)
     else:
@@ -90,7 +87,7 @@ def configure(
         port=port,
         names=_names(host, info.names, where),
         host_key=" ".join(info.ssh_host_key.split()[:2]),
-        identity=_identity(client, where, files, before.identity if before and session else ""),
+        identity=_identity(client, where, files, before.identity if before and added else ""),
         sessions=tuple(dict.fromkeys(sessions))[-MOST_SESSIONS:],
         host_ca=" ".join(info.ssh_host_ca.split()[:2]),
         proxy=(before is not None and before.proxy) if proxy is None else proxy,
@@ -99,10 +96,10 @@ def configure(
     return put
 
 
-def set_up(client: Client, where: Context, session: str = "", *, config: bool = True) -> None:
+def set_up(client: Client, where: Context, *sessions: str, config: bool = True) -> None:
     """What `create` and `login` do beside their own work: they succeed where this fails, and say why it did.
 
-    Without `config`, or after --remove, no file is written; for a session, a key of this person is registered at least.
+    Without `config`, or after --remove, no file is written; for sessions, a key of this person is registered at least.
     """
     from netvps.cli.access.local_keys import any_registered, register
 
@@ -112,10 +109,10 @@ def set_up(client: Client, where: Context, session: str = "", *, config: bool = 
     new = where.name not in files.known()
     try:
         if not config or files.switched_off():
-            if session and not any_registered(client):
+            if sessions and not any_registered(client):
                 register(client)
             return
-        put = configure(client, where, files, session)
+        put = configure(client, where, files, *sessions)
     except NetvpsError as error:
         note(f"plain ssh is not set up: {error}; `netvps config-ssh` tries again")
         return

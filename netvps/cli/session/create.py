@@ -26,7 +26,7 @@ _NAMED: Final = 10
 
 
 @click.command("create")
-@click.argument("name", type=SESSION, default="", metavar="[NAME]")
+@click.argument("names", nargs=-1, type=SESSION, metavar="[NAME...]")
 @spec_options
 @click.option("--owner", type=USER, default="", metavar="USER", help="Make it for another user (admins only).")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be made and where, and make nothing.")
@@ -40,7 +40,7 @@ def create(
     ctx: click.Context,
     /,
     *,
-    name: str,
+    names: tuple[str, ...],
     owner: str,
     dry_run: bool,
     log_in: bool,
@@ -52,17 +52,28 @@ def create(
 ) -> None:
     """Make a session (a VPS) and wait until it runs.
 
-    Without NAME the server picks one. A key of yours is registered, if the server knows none of this machine, and plain
-    ssh is set up (`netvps config-ssh`).
+    Without NAME the server picks one. Of several, up to 100, all are made or none. A key of yours is registered, if
+    the server knows none of this machine, and plain ssh is set up (`netvps config-ssh`).
 
     \b
     Examples: netvps create dev1 --memory 2G --cpus 1.5
               netvps create --ssh
+              netvps create job-{1..8} --cpus 1
     """  # noqa: D301 — Click means the character
     if log_in and (dry_run or not wait):
         raise click.UsageError("--ssh excludes --dry-run and --no-wait: it logs in once the session runs")
-    spec, (name, owner) = spec_of(options), _names(name, owner)
-    connection = client()
+    if len(names) > 1 and (log_in or dry_run):
+        raise click.UsageError(f"{'--ssh' if log_in else '--dry-run'} is for one session: give one NAME")
+    spec, connection = spec_of(options), client()
+    if len(names) > 1:
+        from netvps.cli.scheduling.batch import create_batch, print_batch
+
+        made = create_batch(connection, [_names(name, owner) for name in names], spec)
+        if not owner:
+            config_ssh.set_up(connection, connect.context(), *(one.name for one in made), config=config)
+        print_batch(connection, made, form, own=not owner, timeout=timeout if wait else None)
+        return
+    name, owner = _names(names[0] if names else "", owner)
     with options_named():
         if dry_run:
             _print_plan(connection.plan_session(name, spec, owner=owner), form, own=not owner)

@@ -135,7 +135,7 @@ def ask_each(
     settle: Callable[[list[Session]], list[Session]],
     done: Callable[[Session, str], str],
 ) -> None:
-    """Asks it of every session, whatever becomes of the others, then waits. The last error decides the exit code."""
+    """Asks it of every session, whatever becomes of the others, then waits. Raises the last error."""
     asked: dict[str, Session] = {}
     errors: list[NetvpsError] = []
     for name in dict.fromkeys(names):
@@ -148,6 +148,11 @@ def ask_each(
     for name in () if wait else asked:
         emit(name)
         note(f"session {name}: asked for; `netvps watch` shows how it gets on")
+    raise_last(errors)
+
+
+def raise_last(errors: Sequence[NetvpsError]) -> None:
+    """Prints all errors but the last, which decides the exit code, and raises that, if there is one."""
     for further in errors[:-1]:
         note(f"netvps: {further}")
     if errors:

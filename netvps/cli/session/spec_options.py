@@ -166,7 +166,7 @@ _FIELDS: Final = {
     "name": "NAME",
 }
 """Field of the API → what people typed."""
-_PATH: Final = re.compile(r"(?:session\.)?(?:spec\.)?([a-z_.]+)(?:\[(.*)\])?")
+_PATH: Final = re.compile(r"(?:requests\[\d+\]\.)?(?:session\.)?(?:spec\.)?([a-z_.]+)(?:\[(.*)\])?")
 
 
 def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:

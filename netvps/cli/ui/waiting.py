@@ -102,6 +102,15 @@ def require(session: Session, called: str) -> None:
         raise WrongState(f"session {called} is stopped: {session.message}; `netvps start {called}` starts it")
 
 
+def failure(session: Session, called: str) -> NetvpsError | None:
+    """What `require` raises."""
+    try:
+        require(session, called)
+    except NetvpsError as error:
+        return error
+    return None
+
+
 class _Wait:
     """What is still to come."""
 

@@ -1,0 +1,1 @@
+"""Commands for scripts that run many sessions."""
