@@ -16,10 +16,10 @@ import grpc
 
 from bench.bare import CALL, bare_server
 from bench.place import Place, unique
-from bench.process import cpu_seconds
 from bench.result import Goal, Measure, Row
 from bench.turns import in_turn, milliseconds
 from bench.watchers import fan_out
+from netvps.adapters.process_usage import cpu_seconds
 from netvps.adapters.store import open_store
 from netvps.api.v1 import session_pb2, session_spec_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub

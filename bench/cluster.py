@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.place import Place
-from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.store import open_store
-from netvps.domain.access.identity import RunnerIdentity
-from netvps.domain.overlay.settings import OverlaySettings
-from netvps.domain.runner.runner import Runner, Underlay
+from netvps.domain.runner.runner import Underlay
 from netvps.process import clock
-from netvps.services.runners.leases import lease
+from netvps.programs.sim.enrolment import enrol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,18 +38,12 @@ async def prepare(place: Place, members: int, spare: int) -> list[str]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES, limit), limit))
     state = place.folder / "s"
     state.mkdir(mode=0o700)
-    key, now = new_key(), clock.now()
-    request, machines = signing_request(key), []
     async with open_store(place.database, clock.now) as store:
-        cluster_id = await store.cluster_id()
-        ca = open_ca(state / "ca", cluster_id, clock.now)
-        async with store.write("bench") as tx:
-            for number in range(members + spare):
-                way = underlay(number) if number < members else None
-                runner = await tx.put(Runner(clock.new_uid(), f"lab{number}", now, now, underlay=way))
-                await lease(tx, runner.uid, OverlaySettings(cluster_id), 22)
-                certificate, _ = ca.sign_client(request, RunnerIdentity(runner.uid).uri, now)
-                machines.append({"uid": runner.uid, "number": number, "certificate": certificate})
+        ca = open_ca(state / "ca", await store.cluster_id(), clock.now)
+        key, enrolled = await enrol(
+            store, ca, members + spare, lambda number: underlay(number) if number < members else None
+        )
+    machines = [{"uid": one.uid, "number": one.number, "certificate": one.certificate} for one in enrolled]
     address = f"127.0.0.1:{place.ports['link']}"
     setup = {"address": address, "ca": ca.certificate, "key": key, "machines": machines}
     await asyncio.to_thread((place.folder / "runners.json").write_text, json.dumps(setup))

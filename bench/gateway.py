@@ -21,10 +21,10 @@ from bench import transfers
 from bench.image import debian, image_with_sshd
 from bench.jump import jump_host
 from bench.place import Place, ssh_options
-from bench.process import children, cpu_seconds
 from bench.result import Goal, Measure, Row, percentile
 from bench.subjects import Container, Session
 from bench.turns import in_turn, milliseconds
+from netvps.adapters.process_usage import children, cpu_seconds
 from netvps.api.v1 import session_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from bench.image import image_with_sshd
 from bench.place import Place, run, unique
-from bench.process import children, cpu_seconds, proportional_bytes
 from bench.result import Goal, Measure, Row
+from netvps.adapters.process_usage import children, cpu_seconds, proportional_bytes
 
 _STEPS: Final = (0, 10, 100)  # sessions that run
 _WINDOW: Final = 20.0  # seconds of which the CPU time is taken

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from bench.changes import changing
 from bench.place import NETVPS, Place, ssh_options
-from bench.process import proportional_bytes
 from bench.result import Goal, Measure, Row
 from bench.screen import Screen
+from netvps.adapters.process_usage import proportional_bytes
 from netvps.adapters.store import open_store
 from netvps.domain.names import SessionName
 from netvps.domain.session.lifecycle import new_session

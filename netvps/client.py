@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from netvps.domain.metrics import MetricSample
     from netvps.domain.runner.placement import SessionPlan, Verdict
     from netvps.domain.runner.runner import RunnerState, RunnerView
+    from netvps.domain.scheduling.address import AddressReservation
+    from netvps.domain.scheduling.lease import NamedLease, SessionLease
     from netvps.domain.session.event import SnapshotEvent
     from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
     from netvps.domain.session.lifecycle import settled
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from netvps.rpc.client.calls.sessions import SessionPage
 
 __all__ = [
+    "AddressReservation",
     "ApiKey",
     "AsyncClient",
     "Client",
@@ -56,6 +59,7 @@ __all__ = [
     "ImageView",
     "Interrupted",
     "MetricSample",
+    "NamedLease",
     "Network",
     "NewSession",
     "NotCreated",
@@ -70,6 +74,7 @@ __all__ = [
     "Session",
     "SessionEvent",
     "SessionFilter",
+    "SessionLease",
     "SessionPage",
     "SessionPlan",
     "SessionSpec",
@@ -102,6 +107,8 @@ _ON_DEMAND: Final = {
     "netvps.domain.metrics": {"MetricSample"},
     "netvps.domain.runner.placement": {"SessionPlan", "Verdict"},
     "netvps.domain.runner.runner": {"RunnerState", "RunnerView"},
+    "netvps.domain.scheduling.address": {"AddressReservation"},
+    "netvps.domain.scheduling.lease": {"NamedLease", "SessionLease"},
     "netvps.domain.batch": {"NewSession", "NotCreated"},
     "netvps.domain.session.event": {"SnapshotEvent"},
     "netvps.domain.snapshot.diff": {"Diff"},

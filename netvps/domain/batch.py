@@ -20,6 +20,8 @@ class NewSession:
     session_id: str
     spec: SessionSpec
     owner: str = ""
+    address_reservation: str = ""
+    """Token of the reserved address that it gets; '' for any."""
 
 
 @dataclass(frozen=True, slots=True)

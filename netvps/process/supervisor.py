@@ -68,10 +68,11 @@ class Child:
         watchdog: Watchdog | None = None,
         *,
         pass_fds: Sequence[int] = (),
+        output: int | None = None,
     ) -> None:
         """`name` is a module in netvps.programs; `stop_seconds` is the limit of a graceful stop.
 
-        `pass_fds` are inherited.
+        `pass_fds` are inherited. `output` is a file descriptor for what it prints; None: this program's.
         """
         self.name = name
         self.serving = asyncio.Event()
@@ -83,10 +84,16 @@ class Child:
         self._stop_seconds = stop_seconds
         self._watchdog = watchdog or Watchdog()
         self._pass_fds = (*pass_fds,)
+        self._output = output
         self._process: asyncio.subprocess.Process | None = None
         self._signs: Signs | None = None
         self._hangs = False
         self._start_seconds = START_SECONDS
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 before the first start."""
+        return self._process.pid if self._process is not None else 0
 
     async def start(self, *once: str) -> None:
         """Starts the child and waits until it serves; the arguments `once` are for this start only.
@@ -120,6 +127,8 @@ class Child:
                 *self._arguments,
                 *once,
                 pass_fds=(writing, *self._pass_fds),
+                stdout=self._output,
+                stderr=self._output,
                 env=self._environ,
             )
         except BaseException:

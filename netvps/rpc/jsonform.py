@@ -22,6 +22,8 @@ from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.settings import Overview
 from netvps.domain.runner.placement import SessionPlan
 from netvps.domain.runner.runner import RunnerView
+from netvps.domain.scheduling.address import AddressReservation
+from netvps.domain.scheduling.lease import NamedLease
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import SessionEvent, SnapshotEvent
 from netvps.domain.session.session import Session
@@ -38,6 +40,8 @@ from netvps.rpc.convert.metrics import sample_to_proto
 from netvps.rpc.convert.registries import login_to_proto
 from netvps.rpc.convert.runner.network import overview_to_proto, path_to_proto
 from netvps.rpc.convert.runner.runners import runner_to_proto
+from netvps.rpc.convert.scheduling.addresses import reservation_to_proto
+from netvps.rpc.convert.scheduling.leases import lease_to_proto
 from netvps.rpc.convert.server_info import server_info_to_proto
 from netvps.rpc.convert.session.diffs import diff_to_proto
 from netvps.rpc.convert.session.events import event_to_proto
@@ -64,6 +68,8 @@ Printable = (
     | QuotaUse
     | NamedShare
     | NamedUrl
+    | NamedLease
+    | AddressReservation
     | ServerInfo
     | RunnerView
     | Overview
@@ -108,6 +114,8 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     SshKey: ssh_key_to_proto,
     NamedShare: share_to_proto,
     NamedUrl: stored_url_to_proto,
+    NamedLease: lease_to_proto,
+    AddressReservation: reservation_to_proto,
     ServerInfo: server_info_to_proto,
     RunnerView: runner_to_proto,
     Overview: overview_to_proto,

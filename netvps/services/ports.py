@@ -58,6 +58,8 @@ class Reader(Protocol):
     | url | key: "UID/PORT", "UID/LINK" or a host | session, owner |
     | credential | kid | purpose, subject, used_by, used_for |
     | lease | cidr | runner |
+    | session_lease | session | — |
+    | address_reservation | token | user, runner |
     | request | request_key | — |
     | default_image | key | — |
     | registry_login | host | — |
@@ -72,6 +74,9 @@ class Reader(Protocol):
     @property
     def revision(self) -> int:
         """The global revision of this view."""
+
+    async def now(self) -> datetime:
+        """The database's time, in UTC: one clock for all servers."""
 
     async def get(self, kind: type[R], key: str) -> R | None:
         """One resource by its primary key."""

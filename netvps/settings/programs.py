@@ -55,6 +55,7 @@ COMMON = ("state_dir", "runtime_dir")
 OTHER_VARIABLES = {
     "NETVPS_CONFIG": "TOML file with settings; `--config` of the programs overrides it",
     "NETVPS_CONTEXT": "name of the context that commands use; `--context` overrides it",
+    "NETVPS_LEASE": "epoch of the lease that commands carry, from `netvps lease acquire NAME --holder TEXT`",
     "NETVPS_SOCKET": "path of the API socket of the context `local`",
     "NETVPS_CONFIG_DIR": "folder of contexts and known hosts; default `~/.config/netvps`",
     "NETVPS_LOG_FORMAT": "format of the programs' log: `console`, `json`, or `auto` (console on a terminal, else JSON)",

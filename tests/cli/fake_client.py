@@ -13,7 +13,6 @@ from netvps.domain.access.accounts import ApiKey, SshKey
 from netvps.domain.access.audit import AuditQuery, AuditRecord
 from netvps.domain.access.sharing import NamedShare, Share, ShareRole
 from netvps.domain.access.ssh_key import PublicKey
-from netvps.domain.batch import NewSession
 from netvps.domain.filter.kinds import SessionFilter
 from netvps.domain.finding import Finding
 from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
@@ -35,6 +34,7 @@ from netvps.domain.sleep.idle import SleepPlan
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import AlreadyExists, NotFound, Unavailable
 from tests.cli.fake_people import MOMENT, FakePeople
+from tests.cli.fake_scheduling import FakeScheduling
 from tests.cli.fake_urls import FakeUrls
 
 NOW = MOMENT
@@ -62,7 +62,7 @@ def session(name: str = "dev1", state: SessionState = SessionState.RUNNING, **ch
 
 
 @dataclass
-class FakeClient(FakePeople, FakeUrls):
+class FakeClient(FakePeople, FakeUrls, FakeScheduling):
     """Fulfils netvps.rpc.client.client.Client. `script` are the events that a watch brings after the list."""
 
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -123,18 +123,14 @@ class FakeClient(FakePeople, FakeUrls):
         return self.info
 
     def create_session(
-        self, session_id: str, spec: SessionSpec, *, owner: str = "", validate_only: bool = False
+        self, session_id: str, spec: SessionSpec, *, owner: str = "", validate_only: bool = False, **more: str
     ) -> Session:
-        self._ask("create_session", session_id, spec, owner, validate_only)
+        self._ask("create_session", session_id, spec, owner, validate_only, *filter(None, more.values()))
         pending = session(session_id or "brave-otter", SessionState.PENDING, spec=spec, observed_generation=0)
         return replace(pending, message="waiting for a runner")
 
-    def create_many(self, drafts: list[NewSession]) -> list[Session]:
-        self._ask("create_many", drafts)
-        return [session(draft.session_id, SessionState.PENDING, observed_generation=0) for draft in drafts]
-
-    def plan_session(self, session_id: str, spec: SessionSpec, *, owner: str = "") -> SessionPlan:
-        planned = self.create_session(session_id, spec, owner=owner, validate_only=True)
+    def plan_session(self, session_id: str, spec: SessionSpec, *, owner: str = "", **more: str) -> SessionPlan:
+        planned = self.create_session(session_id, spec, owner=owner, validate_only=True, **more)
         return SessionPlan(planned, self.verdicts)
 
     def get_session(self, name: str) -> Session:

@@ -16,6 +16,8 @@ from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
+from netvps.domain.scheduling.address import AddressReservation
+from netvps.domain.scheduling.lease import SessionLease
 from netvps.domain.session.session import Session
 from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import Snapshot
@@ -66,6 +68,8 @@ KINDS: dict[type[Any], Kind] = {
     Invitation: Kind(("issuer",)),
     Share: Kind(("session", "user", "owner"), ("session", "user")),
     StoredUrl: Kind(("session", "owner")),
+    SessionLease: Kind(),
+    AddressReservation: Kind(("user", "runner")),
     Request: Kind(),
     DefaultImage: Kind(),
     RegistryLogin: Kind(),
@@ -75,13 +79,17 @@ KINDS: dict[type[Any], Kind] = {
 class MemoryReader:
     """What was committed when it was made: nothing in `rows` changes after that."""
 
-    def __init__(self, rows: Rows, revision: int) -> None:
+    def __init__(self, rows: Rows, revision: int, clock: Clock) -> None:
         self._rows = rows
         self._revision = revision
+        self._now = clock
 
     @property
     def revision(self) -> int:
         return self._revision
+
+    async def now(self) -> datetime:
+        return self._now()
 
     async def get(self, kind: type[R], key: str) -> R | None:
         await asyncio.sleep(0)
@@ -141,7 +149,7 @@ class MemoryTransaction(MemoryReader):
     log: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__(self.rows, self.began)
+        super().__init__(self.rows, self.began, self.clock)
 
     async def put(self, resource: R) -> R:
         await asyncio.sleep(0)
@@ -186,7 +194,7 @@ class MemoryStore:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[MemoryReader]:
         await asyncio.sleep(0)
-        yield MemoryReader(self._rows, self.revision)
+        yield MemoryReader(self._rows, self.revision, self._clock)
 
     @asynccontextmanager
     async def write(self, actor: str, point: str = "") -> AsyncIterator[MemoryTransaction]:

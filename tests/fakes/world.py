@@ -31,6 +31,8 @@ from netvps.services.moves.moves import Moves
 from netvps.services.runners.certificates import Certificates
 from netvps.services.runners.joining import Joining
 from netvps.services.runners.runners import Runners
+from netvps.services.scheduling.leases import Leases
+from netvps.services.scheduling.reservations import Reservations
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
@@ -93,6 +95,8 @@ class World:
         self.self_services = SelfServices(store, clock, self.idle_rules, self.snapshots)
         self.logins = Logins(store, clock, self.ca, self.feed, self.quotas)
         self.shares = Shares(store, clock, self.feed)
+        self.leases = Leases(store, clock)
+        self.reservations = Reservations(store, clock, new_uid)
         self.watch = Watch(store, self.feed, clock)
 
     def registering(self, mode: Registration) -> Registrations:

@@ -22,6 +22,7 @@ RUN: Final = {
     "README.md": "test_guides.py",
     "docs/quickstart.md": "test_guides.py",
     "docs/api.md": "test_pages.py",
+    "docs/schedulers.md": "test_examples.py",
     "docs/http.md": "test_urls.py",
     "docs/keys.md": "test_pages.py",
     "docs/people.md": "test_pages.py",

@@ -107,7 +107,7 @@ def test_a_command_of_netvps_exists_with_its_flags_and_arguments(place: str, com
 
 @pytest.mark.parametrize(
     "command",
-    ["nothing", "up --no-such-flag", "up --listen", "runner nothing", "create a b", "key add a b c", "down X"],
+    ["nothing", "up --no-such-flag", "up --listen", "runner nothing", "rename a b c", "key add a b c", "down X"],
 )
 def test_a_command_that_does_not_exist_would_be_found(command: str) -> None:
     assert problem(command.split()) != ""

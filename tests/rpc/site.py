@@ -58,6 +58,8 @@ from netvps.services.network.network import Network
 from netvps.services.runners.certificates import Certificates
 from netvps.services.runners.joining import Joining
 from netvps.services.runners.runners import Runners
+from netvps.services.scheduling.leases import Leases
+from netvps.services.scheduling.reservations import Reservations
 from netvps.services.sessions.assignments import follow
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
@@ -307,6 +309,8 @@ async def open_site(
             invitations=Invitations(store, now, ca, registration),
             registrations=Registrations(store, now, new_uid, ca, registration),
             shares=Shares(store, now, feed),
+            leases=Leases(store, now),
+            reservations=Reservations(store, now, new_uid),
             share_guard=ShareGuard(store, now, feed),
             ui_tokens=UiTokens(),
             audit=AuditLog(store, now, timedelta(days=365)),

@@ -36,6 +36,11 @@ class Connection:
         with edge(self._dialect):
             return await unbroken(self._connection.execute(statement))
 
+    async def micros(self) -> int:
+        """The database's time, in microseconds since 1970. Raises NetvpsError."""
+        micros: int = (await self.run(self._dialect.now)).scalar_one()
+        return micros
+
     async def commit(self) -> None:
         """Commits. Raises NetvpsError; the transaction may then have been committed or not."""
         with edge(self._dialect):

@@ -20,6 +20,8 @@ from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
+from netvps.domain.scheduling.address import AddressReservation
+from netvps.domain.scheduling.lease import SessionLease
 from netvps.domain.session.session import Session
 from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import Snapshot
@@ -246,6 +248,8 @@ _KINDS = (
     _kind(Invitation, ("issuer",), indexed=(("issuer",),)),
     _kind(Share, ("session", "user", "owner"), indexed=(("session",), ("user",), ("owner",))),
     _kind(StoredUrl, ("session", "owner"), indexed=(("session",), ("owner",))),
+    _kind(SessionLease),
+    _kind(AddressReservation, ("user", "runner"), indexed=(("user",), ("runner",))),
     _kind(Request),
     _kind(DefaultImage),
     _kind(RegistryLogin),

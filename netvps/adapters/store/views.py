@@ -44,6 +44,10 @@ class SqlReader:
         """The global revision of this view, including its own changes."""
         return self._revision
 
+    async def now(self) -> datetime:
+        """Returns the database's time."""
+        return from_micros(await self._connection.micros())
+
     async def get(self, kind: type[R], key: str) -> R | None:
         """Returns a resource by its primary key."""
         table = _kind(kind).table

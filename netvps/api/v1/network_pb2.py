@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnetvps/api/v1/network.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\"\x13\n\x11GetNetworkRequest\"\xc9\x01\n\x07Network\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\x05\x12\x0b\n\x03vni\x18\x03 \x01(\x05\x12\x0c\n\x04port\x18\x04 \x01(\x05\x12\x19\n\x11netmap_generation\x18\x05 \x01(\x03\x12\x12\n\nrunners_on\x18\x06 \x01(\x05\x12\x13\n\x0brunners_off\x18\x07 \x01(\x05\x12\x14\n\x0csubnets_used\x18\x08 \x01(\x05\x12\x14\n\x0csubnets_free\x18\t \x01(\x05\x12\x15\n\rsession_count\x18\n \x01(\x05\"$\n\x11ProbeLinksRequest\x12\x0f\n\x07runners\x18\x01 \x03(\t\"\xeb\x01\n\x0bNetworkLink\x12\x13\n\x0b\x66rom_runner\x18\x01 \x01(\t\x12\x11\n\tto_runner\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.netvps.api.v1.NetworkLinkState\x12&\n\x03rtt\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03mtu\x18\x05 \x01(\x05\x12\x14\n\x0c\x65xpected_mtu\x18\x06 \x01(\x05\x12\x14\n\x0c\x66rom_address\x18\x07 \x01(\t\x12\x12\n\nto_address\x18\x08 \x01(\t\x12\x0f\n\x07message\x18\t \x01(\t\"\'\n\x13\x43heckNetworkRequest\x12\x10\n\x08sessions\x18\x01 \x03(\t\"G\n\x14\x43heckNetworkResponse\x12/\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1d.netvps.api.v1.NetworkFinding\"q\n\x0eNetworkFinding\x12\x30\n\x08severity\x18\x01 \x01(\x0e\x32\x1e.netvps.api.v1.FindingSeverity\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06remedy\x18\x04 \x01(\t*\xae\x01\n\x10NetworkLinkState\x12\"\n\x1eNETWORK_LINK_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15NETWORK_LINK_STATE_UP\x10\x01\x12\x1e\n\x1aNETWORK_LINK_STATE_REDUCED\x10\x02\x12\x1b\n\x17NETWORK_LINK_STATE_DOWN\x10\x03\x12\x1e\n\x1aNETWORK_LINK_STATE_UNKNOWN\x10\x04*\x82\x01\n\x0f\x46indingSeverity\x12 \n\x1c\x46INDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INDING_SEVERITY_FAIL\x10\x01\x12\x19\n\x15\x46INDING_SEVERITY_WARN\x10\x02\x12\x17\n\x13\x46INDING_SEVERITY_OK\x10\x03\x32\xff\x01\n\x0eNetworkService\x12\x46\n\nGetNetwork\x12 .netvps.api.v1.GetNetworkRequest\x1a\x16.netvps.api.v1.Network\x12L\n\nProbeLinks\x12 .netvps.api.v1.ProbeLinksRequest\x1a\x1a.netvps.api.v1.NetworkLink0\x01\x12W\n\x0c\x43heckNetwork\x12\".netvps.api.v1.CheckNetworkRequest\x1a#.netvps.api.v1.CheckNetworkResponseB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnetvps/api/v1/network.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n\x15ReserveAddressRequest\x12\x0e\n\x06runner\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"u\n\x12\x41\x64\x64ressReservation\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06runner\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x13\n\x11GetNetworkRequest\"\xc9\x01\n\x07Network\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\x05\x12\x0b\n\x03vni\x18\x03 \x01(\x05\x12\x0c\n\x04port\x18\x04 \x01(\x05\x12\x19\n\x11netmap_generation\x18\x05 \x01(\x03\x12\x12\n\nrunners_on\x18\x06 \x01(\x05\x12\x13\n\x0brunners_off\x18\x07 \x01(\x05\x12\x14\n\x0csubnets_used\x18\x08 \x01(\x05\x12\x14\n\x0csubnets_free\x18\t \x01(\x05\x12\x15\n\rsession_count\x18\n \x01(\x05\"$\n\x11ProbeLinksRequest\x12\x0f\n\x07runners\x18\x01 \x03(\t\"\xeb\x01\n\x0bNetworkLink\x12\x13\n\x0b\x66rom_runner\x18\x01 \x01(\t\x12\x11\n\tto_runner\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.netvps.api.v1.NetworkLinkState\x12&\n\x03rtt\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03mtu\x18\x05 \x01(\x05\x12\x14\n\x0c\x65xpected_mtu\x18\x06 \x01(\x05\x12\x14\n\x0c\x66rom_address\x18\x07 \x01(\t\x12\x12\n\nto_address\x18\x08 \x01(\t\x12\x0f\n\x07message\x18\t \x01(\t\"\'\n\x13\x43heckNetworkRequest\x12\x10\n\x08sessions\x18\x01 \x03(\t\"G\n\x14\x43heckNetworkResponse\x12/\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1d.netvps.api.v1.NetworkFinding\"q\n\x0eNetworkFinding\x12\x30\n\x08severity\x18\x01 \x01(\x0e\x32\x1e.netvps.api.v1.FindingSeverity\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06remedy\x18\x04 \x01(\t*\xae\x01\n\x10NetworkLinkState\x12\"\n\x1eNETWORK_LINK_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15NETWORK_LINK_STATE_UP\x10\x01\x12\x1e\n\x1aNETWORK_LINK_STATE_REDUCED\x10\x02\x12\x1b\n\x17NETWORK_LINK_STATE_DOWN\x10\x03\x12\x1e\n\x1aNETWORK_LINK_STATE_UNKNOWN\x10\x04*\x82\x01\n\x0f\x46indingSeverity\x12 \n\x1c\x46INDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INDING_SEVERITY_FAIL\x10\x01\x12\x19\n\x15\x46INDING_SEVERITY_WARN\x10\x02\x12\x17\n\x13\x46INDING_SEVERITY_OK\x10\x03\x32\xda\x02\n\x0eNetworkService\x12\x46\n\nGetNetwork\x12 .netvps.api.v1.GetNetworkRequest\x1a\x16.netvps.api.v1.Network\x12L\n\nProbeLinks\x12 .netvps.api.v1.ProbeLinksRequest\x1a\x1a.netvps.api.v1.NetworkLink0\x01\x12Y\n\x0eReserveAddress\x12$.netvps.api.v1.ReserveAddressRequest\x1a!.netvps.api.v1.AddressReservation\x12W\n\x0c\x43heckNetwork\x12\".netvps.api.v1.CheckNetworkRequest\x1a#.netvps.api.v1.CheckNetworkResponseB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,24 +34,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.network_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_NETWORKLINKSTATE']._serialized_start=809
-  _globals['_NETWORKLINKSTATE']._serialized_end=983
-  _globals['_FINDINGSEVERITY']._serialized_start=986
-  _globals['_FINDINGSEVERITY']._serialized_end=1116
-  _globals['_GETNETWORKREQUEST']._serialized_start=78
-  _globals['_GETNETWORKREQUEST']._serialized_end=97
-  _globals['_NETWORK']._serialized_start=100
-  _globals['_NETWORK']._serialized_end=301
-  _globals['_PROBELINKSREQUEST']._serialized_start=303
-  _globals['_PROBELINKSREQUEST']._serialized_end=339
-  _globals['_NETWORKLINK']._serialized_start=342
-  _globals['_NETWORKLINK']._serialized_end=577
-  _globals['_CHECKNETWORKREQUEST']._serialized_start=579
-  _globals['_CHECKNETWORKREQUEST']._serialized_end=618
-  _globals['_CHECKNETWORKRESPONSE']._serialized_start=620
-  _globals['_CHECKNETWORKRESPONSE']._serialized_end=691
-  _globals['_NETWORKFINDING']._serialized_start=693
-  _globals['_NETWORKFINDING']._serialized_end=806
-  _globals['_NETWORKSERVICE']._serialized_start=1119
-  _globals['_NETWORKSERVICE']._serialized_end=1374
+  _globals['_NETWORKLINKSTATE']._serialized_start=1062
+  _globals['_NETWORKLINKSTATE']._serialized_end=1236
+  _globals['_FINDINGSEVERITY']._serialized_start=1239
+  _globals['_FINDINGSEVERITY']._serialized_end=1369
+  _globals['_RESERVEADDRESSREQUEST']._serialized_start=111
+  _globals['_RESERVEADDRESSREQUEST']._serialized_end=210
+  _globals['_ADDRESSRESERVATION']._serialized_start=212
+  _globals['_ADDRESSRESERVATION']._serialized_end=329
+  _globals['_GETNETWORKREQUEST']._serialized_start=331
+  _globals['_GETNETWORKREQUEST']._serialized_end=350
+  _globals['_NETWORK']._serialized_start=353
+  _globals['_NETWORK']._serialized_end=554
+  _globals['_PROBELINKSREQUEST']._serialized_start=556
+  _globals['_PROBELINKSREQUEST']._serialized_end=592
+  _globals['_NETWORKLINK']._serialized_start=595
+  _globals['_NETWORKLINK']._serialized_end=830
+  _globals['_CHECKNETWORKREQUEST']._serialized_start=832
+  _globals['_CHECKNETWORKREQUEST']._serialized_end=871
+  _globals['_CHECKNETWORKRESPONSE']._serialized_start=873
+  _globals['_CHECKNETWORKRESPONSE']._serialized_end=944
+  _globals['_NETWORKFINDING']._serialized_start=946
+  _globals['_NETWORKFINDING']._serialized_end=1059
+  _globals['_NETWORKSERVICE']._serialized_start=1372
+  _globals['_NETWORKSERVICE']._serialized_end=1718
 # @@protoc_insertion_point(module_scope)

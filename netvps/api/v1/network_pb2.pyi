@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -79,6 +80,74 @@ FINDING_SEVERITY_WARN: FindingSeverity.ValueType  # 2
 FINDING_SEVERITY_OK: FindingSeverity.ValueType  # 3
 """No problem."""
 Global___FindingSeverity: _TypeAlias = FindingSeverity  # noqa: Y015
+
+@_typing.final
+class ReserveAddressRequest(_message.Message):
+    """ReserveAddressRequest names a runner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    runner: _builtins.str
+    """"runners/RUNNER"."""
+    request_id: _builtins.str
+    """Idempotency key."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long from now, 60 s to 1,800 s."""
+
+    def __init__(
+        self,
+        *,
+        runner: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "runner", b"runner", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReserveAddressRequest: _TypeAlias = ReserveAddressRequest  # noqa: Y015
+
+@_typing.final
+class AddressReservation(_message.Message):
+    """AddressReservation is an address that one session gets: the first of the caller's that is created with the token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    RUNNER_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """For CreateSessionRequest.address_reservation; it ends with its use."""
+    address: _builtins.str
+    """The address."""
+    runner: _builtins.str
+    """The runner that the session will be on: "runners/RUNNER"."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends by itself, by the database's clock."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        address: _builtins.str = ...,
+        runner: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "expire_time", b"expire_time", "runner", b"runner", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddressReservation: _TypeAlias = AddressReservation  # noqa: Y015
 
 @_typing.final
 class GetNetworkRequest(_message.Message):

@@ -46,6 +46,11 @@ class NetworkServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_network__pb2.ProbeLinksRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_network__pb2.NetworkLink.FromString,
                 _registered_method=True)
+        self.ReserveAddress = channel.unary_unary(
+                '/netvps.api.v1.NetworkService/ReserveAddress',
+                request_serializer=netvps_dot_api_dot_v1_dot_network__pb2.ReserveAddressRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_network__pb2.AddressReservation.FromString,
+                _registered_method=True)
         self.CheckNetwork = channel.unary_unary(
                 '/netvps.api.v1.NetworkService/CheckNetwork',
                 request_serializer=netvps_dot_api_dot_v1_dot_network__pb2.CheckNetworkRequest.SerializeToString,
@@ -74,6 +79,14 @@ class NetworkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReserveAddress(self, request, context):
+        """ReserveAddress reserves a free address of a runner's subnet for a session that is created later. A user has at most 32
+        at once. Errors: NOT_FOUND, FAILED_PRECONDITION (the runner is not on the overlay), RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckNetwork(self, request, context):
         """CheckNetwork diagnoses why sessions do not reach each other, including measurements of links. Errors: NOT_FOUND for
         a session that does not exist or is not visible to the caller.
@@ -94,6 +107,11 @@ def add_NetworkServiceServicer_to_server(servicer, server):
                     servicer.ProbeLinks,
                     request_deserializer=netvps_dot_api_dot_v1_dot_network__pb2.ProbeLinksRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_network__pb2.NetworkLink.SerializeToString,
+            ),
+            'ReserveAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveAddress,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_network__pb2.ReserveAddressRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_network__pb2.AddressReservation.SerializeToString,
             ),
             'CheckNetwork': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckNetwork,
@@ -157,6 +175,33 @@ class NetworkService:
             '/netvps.api.v1.NetworkService/ProbeLinks',
             netvps_dot_api_dot_v1_dot_network__pb2.ProbeLinksRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_network__pb2.NetworkLink.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.NetworkService/ReserveAddress',
+            netvps_dot_api_dot_v1_dot_network__pb2.ReserveAddressRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_network__pb2.AddressReservation.FromString,
             options,
             channel_credentials,
             insecure,

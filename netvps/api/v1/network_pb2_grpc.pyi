@@ -42,6 +42,10 @@ class NetworkServiceStub:
     that cannot be measured are UNKNOWN, with the reason. Errors: NOT_FOUND for an unknown runner; INVALID_ARGUMENT for
     more runners than can be measured at once.
     """
+    ReserveAddress: _grpc.UnaryUnaryMultiCallable[_network_pb2.ReserveAddressRequest, _network_pb2.AddressReservation]
+    """ReserveAddress reserves a free address of a runner's subnet for a session that is created later. A user has at most 32
+    at once. Errors: NOT_FOUND, FAILED_PRECONDITION (the runner is not on the overlay), RESOURCE_EXHAUSTED.
+    """
     CheckNetwork: _grpc.UnaryUnaryMultiCallable[_network_pb2.CheckNetworkRequest, _network_pb2.CheckNetworkResponse]
     """CheckNetwork diagnoses why sessions do not reach each other, including measurements of links. Errors: NOT_FOUND for
     a session that does not exist or is not visible to the caller.
@@ -60,6 +64,10 @@ class NetworkServiceAsyncStub(NetworkServiceStub):
     """ProbeLinks lets runners measure their links to each other, and returns each when it is measured, within 15 s. Links
     that cannot be measured are UNKNOWN, with the reason. Errors: NOT_FOUND for an unknown runner; INVALID_ARGUMENT for
     more runners than can be measured at once.
+    """
+    ReserveAddress: _aio.UnaryUnaryMultiCallable[_network_pb2.ReserveAddressRequest, _network_pb2.AddressReservation]  # type: ignore[assignment]
+    """ReserveAddress reserves a free address of a runner's subnet for a session that is created later. A user has at most 32
+    at once. Errors: NOT_FOUND, FAILED_PRECONDITION (the runner is not on the overlay), RESOURCE_EXHAUSTED.
     """
     CheckNetwork: _aio.UnaryUnaryMultiCallable[_network_pb2.CheckNetworkRequest, _network_pb2.CheckNetworkResponse]  # type: ignore[assignment]
     """CheckNetwork diagnoses why sessions do not reach each other, including measurements of links. Errors: NOT_FOUND for
@@ -88,6 +96,16 @@ class NetworkServiceServicer(metaclass=_abc_1.ABCMeta):
         """ProbeLinks lets runners measure their links to each other, and returns each when it is measured, within 15 s. Links
         that cannot be measured are UNKNOWN, with the reason. Errors: NOT_FOUND for an unknown runner; INVALID_ARGUMENT for
         more runners than can be measured at once.
+        """
+
+    @_abc_1.abstractmethod
+    def ReserveAddress(
+        self,
+        request: _network_pb2.ReserveAddressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_network_pb2.AddressReservation, _abc.Awaitable[_network_pb2.AddressReservation]]:
+        """ReserveAddress reserves a free address of a runner's subnet for a session that is created later. A user has at most 32
+        at once. Errors: NOT_FOUND, FAILED_PRECONDITION (the runner is not on the overlay), RESOURCE_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod

@@ -407,6 +407,7 @@ class CreateSessionRequest(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ADDRESS_RESERVATION_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """NAME, a DNS label of 1 to 40 characters, unique per owner; if empty, the server generates one."""
     owner: _builtins.str
@@ -415,6 +416,10 @@ class CreateSessionRequest(_message.Message):
     """Idempotency key, up to 64 printable characters: requests with the same id have one effect and one answer."""
     validate_only: _builtins.bool
     """Validate the request and return the resulting session, with its runner and runner_verdicts, without creating it."""
+    address_reservation: _builtins.str
+    """Token of NetworkService.ReserveAddress: the session gets that address, on its runner. Errors: NOT_FOUND,
+    FAILED_PRECONDITION (it has ended), RESOURCE_EXHAUSTED (the runner is offline, or has no room).
+    """
     @_builtins.property
     def spec(self) -> _session_spec_pb2.SessionSpec:
         """The spec of the session."""
@@ -427,10 +432,11 @@ class CreateSessionRequest(_message.Message):
         spec: _session_spec_pb2.SessionSpec | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        address_reservation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "request_id", b"request_id", "session_id", b"session_id", "spec", b"spec", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_reservation", b"address_reservation", "owner", b"owner", "request_id", b"request_id", "session_id", b"session_id", "spec", b"spec", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

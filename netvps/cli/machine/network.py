@@ -10,6 +10,7 @@ from netvps.cli.doctor.conclusion import conclude
 from netvps.cli.machine.network_peers import peers
 from netvps.cli.machine.overlay_words import overlay, problems, underlay
 from netvps.cli.machine.programs import purge
+from netvps.cli.scheduling.address import reserve
 from netvps.cli.server.connect import client
 from netvps.cli.session.sessions import to_json
 from netvps.cli.ui.arguments import SESSION
@@ -60,6 +61,7 @@ def check(sessions: tuple[str, ...], form: str) -> None:
     conclude(client().check_network(sessions), form)
 
 
+network.add_command(reserve)
 network.add_command(purge)
 
 

@@ -145,6 +145,27 @@ purge: Final = ProgramCommand(
     """,
 )
 
+sim: Final = ProgramCommand(
+    "sim",
+    module="sim",
+    params=[
+        click.Option(["--runners"], type=click.IntRange(1, 5000), default=100, show_default=True, metavar="N",
+                     help="How many runners."),
+        click.Option(["--sessions"], type=click.IntRange(0, 1_000_000), default=1000, show_default=True, metavar="N",
+                     help="How many sessions to begin with."),
+        click.Option(["--seed"], type=int, default=1, show_default=True, metavar="N",
+                     help="Decides how long each start and stop takes."),
+        click.Option(["--once"], is_flag=True, help="End after the figures."),
+    ],
+    summary="""Run a server with simulated runners, to try a scheduler on.
+
+    The server, its database and the streams of the runners are real; sessions are names: nothing runs in them, and they
+    take no snapshots. All is in a temporary folder, and gone at the end. It prints how long the start took, and what
+    the server uses.
+
+    Example: netvps sim --runners 500 --sessions 10000
+    """,
+)  # fmt: skip
 uninstall: Final = ProgramCommand(
     "uninstall",
     module="uninstall",

@@ -29,6 +29,8 @@ _NAMED: Final = 10
 @click.argument("names", nargs=-1, type=SESSION, metavar="[NAME...]")
 @spec_options
 @click.option("--owner", type=USER, default="", metavar="USER", help="Make it for another user (admins only).")
+@click.option("--address-reservation", default="", metavar="TOKEN",
+              help="Give it this reserved address, on its runner (from `netvps network reserve RUNNER`).")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be made and where, and make nothing.")
 @click.option("--ssh", "log_in", is_flag=True, help="Log in as soon as it runs.")
 @click.option("--wait/--no-wait", default=True, help="Wait until it runs (the default).")
@@ -42,6 +44,7 @@ def create(
     *,
     names: tuple[str, ...],
     owner: str,
+    address_reservation: str,
     dry_run: bool,
     log_in: bool,
     wait: bool,
@@ -62,8 +65,10 @@ def create(
     """  # noqa: D301 — Click means the character
     if log_in and (dry_run or not wait):
         raise click.UsageError("--ssh excludes --dry-run and --no-wait: it logs in once the session runs")
-    if len(names) > 1 and (log_in or dry_run):
-        raise click.UsageError(f"{'--ssh' if log_in else '--dry-run'} is for one session: give one NAME")
+    for_one = {"--ssh": log_in, "--dry-run": dry_run, "--address-reservation": address_reservation}
+    if len(names) > 1 and any(for_one.values()):
+        option = next(option for option, given in for_one.items() if given)
+        raise click.UsageError(f"{option} is for one session: give one NAME")
     spec, connection = spec_of(options), client()
     if len(names) > 1:
         from netvps.cli.scheduling.batch import create_batch, print_batch
@@ -76,9 +81,13 @@ def create(
     name, owner = _names(names[0] if names else "", owner)
     with options_named():
         if dry_run:
-            _print_plan(connection.plan_session(name, spec, owner=owner), form, own=not owner)
+            _print_plan(
+                connection.plan_session(name, spec, owner=owner, address_reservation=address_reservation),
+                form,
+                own=not owner,
+            )
             return
-        session = connection.create_session(name, spec, owner=owner)
+        session = connection.create_session(name, spec, owner=owner, address_reservation=address_reservation)
     if not owner:  # only now: a refused create leaves no key behind
         config_ssh.set_up(connection, connect.context(), session.name, config=config)
     known = called(session, own=not owner)

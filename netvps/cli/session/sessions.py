@@ -172,9 +172,11 @@ def show(name: str, form: str) -> None:
     if form not in {"table", "wide"}:
         view(own="." not in name).print_one(session, form)
         return
-    print_fields([*_facts(session), *_shares(connection, session), *_urls(connection, session)])
     from netvps.cli.access.gateway import plain_ssh
+    from netvps.cli.scheduling.lease import leased
 
+    others = (*leased(connection, session), *_shares(connection, session), *_urls(connection, session))
+    print_fields([*_facts(session), *others])
     emit("")
     print_fields([("log in", f"netvps ssh {name}"), ("or", plain_ssh(name, connection.server_info(), context()))])
 

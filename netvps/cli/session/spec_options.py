@@ -118,6 +118,7 @@ _OPTIONS: Final = (
                  help="A further public key that may log in; may be repeated."),
 )  # fmt: skip
 _FIELDS: Final = {
+    "address_reservation": "--address-reservation",
     "image": "--image",
     "cpus": "--cpus",
     "memory_bytes": "--memory",

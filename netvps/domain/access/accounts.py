@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
@@ -52,6 +52,8 @@ class Caller:
     """Their own, unless the scope allows less."""
     scope: Scope = Scope.FULL
     """Of the API key; FULL for all other credentials."""
+    lease: int = field(default=0, compare=False)
+    """Epoch of the session's lease (domain.scheduling.lease) that this call carries; 0 for none."""
 
     def sees(self, owner: str) -> bool:
         """Whether the caller may know that the user `owner` exists, with their keys."""

@@ -70,6 +70,8 @@ from netvps.services.runners.certificates import Certificates
 from netvps.services.runners.joining import Joining
 from netvps.services.runners.leases import require_in_pool
 from netvps.services.runners.runners import Runners
+from netvps.services.scheduling.leases import Leases
+from netvps.services.scheduling.reservations import Reservations
 from netvps.services.sessions.assignments import follow
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
@@ -141,7 +143,8 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
         names = await asyncio.to_thread(served_names, settings.public_names, settings.listen)
         ca = await asyncio.to_thread(open_ca, settings.paths.state / "ca", cluster_id, clock.now, trusted=bool(joined))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        feed, overlay_settings = Feed(store), _overlay_settings(settings, cluster_id)
+        overlay = settings.overlay_pool, settings.overlay_vni, settings.overlay_port
+        feed, overlay_settings = Feed(store), OverlaySettings(cluster_id, *overlay)
         progress = Progress(store, feed)
         copies = Copies(store, clock.now, default=settings.snapshot_copies)
         holdings = ImageHoldings()
@@ -309,6 +312,8 @@ class _Parts:
             invitations=Invitations(store, clock.now, ca, mode),
             registrations=Registrations(store, clock.now, clock.new_uid, ca, mode),
             shares=self.shares,
+            leases=Leases(store, clock.now),
+            reservations=Reservations(store, clock.now, clock.new_uid),
             share_guard=ShareGuard(store, clock.now, self.feed),
             urls=apps.urls,
             stored_urls=apps.stored,
@@ -376,10 +381,6 @@ async def _expiring(snapshots: Snapshots, files: SnapshotFiles, schedule: Snapsh
         ):
             tasks.start(repeat(what, work, seconds), name=what)
         yield
-
-
-def _overlay_settings(settings: ServerSettings, cluster_id: str) -> OverlaySettings:
-    return OverlaySettings(cluster_id, settings.overlay_pool, settings.overlay_vni, settings.overlay_port)
 
 
 def _address(host: str, port: int) -> str:

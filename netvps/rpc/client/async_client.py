@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from netvps.errors import TooOld, Unavailable
 from netvps.rpc.client.async_transport import AsyncTransport
 from netvps.rpc.client.calls.all import Calls
+from netvps.rpc.client.leasing import Leasing
 from netvps.rpc.client.transport import UNARY_TIMEOUT
 from netvps.rpc.client.watching import ATTEMPTS, Waiting, Watching
 
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from netvps.rpc.client.watching import WatchEvent
 
 
-class AsyncClient(Calls):
+class AsyncClient(Leasing, Calls):
     """As Client, for one event loop, in which it is made. An async context manager."""
 
     def __init__(self, endpoint: Endpoint, *, timeout: float = UNARY_TIMEOUT) -> None:
         """`timeout` is in seconds, for each unary call with its retries."""
-        self.transport = AsyncTransport(endpoint, timeout)
+        self.transport: AsyncTransport = AsyncTransport(endpoint, timeout)
 
     async def __aenter__(self) -> Self:
         return self

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -39,6 +40,12 @@ class AsyncTransport:
         self._timeout = timeout
         self._metadata = metadata(endpoint)
         self.channel = _open(endpoint)
+
+    def with_metadata(self, *also: tuple[str, str]) -> Self:
+        """The same channel, for calls that carry this, too."""
+        other = copy(self)
+        other._metadata = (*self._metadata, *also)  # noqa: SLF001 — of the same class
+        return other
 
     async def close(self) -> None:
         """Aborts running calls and closes the channel. Idempotent."""

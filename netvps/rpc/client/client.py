@@ -13,6 +13,7 @@ from netvps.domain.session.event import EventType, SessionEvent
 from netvps.errors import TimedOut, TooOld, Unavailable
 from netvps.rpc.client.calls.all import Calls
 from netvps.rpc.client.channel import Endpoint
+from netvps.rpc.client.leasing import Leasing
 from netvps.rpc.client.transport import UNARY_TIMEOUT, Transport
 from netvps.rpc.client.watching import ATTEMPTS, Waiting, Watching
 
@@ -37,7 +38,7 @@ def fetch_server_info(address: str) -> ServerInfo:
     return trust.fetch_server_info(address)
 
 
-class Client(Calls):
+class Client(Leasing, Calls):
     """A connection to one server, opened at the first call. A context manager; threads may share it.
 
     Sessions are named NAME or NAME.OWNER, users NAME or "me", runners NAME. Each mutation gets its own request id, so
@@ -47,7 +48,7 @@ class Client(Calls):
 
     def __init__(self, endpoint: Endpoint, *, timeout: float = UNARY_TIMEOUT) -> None:
         """`timeout` is in seconds, for each unary call with its retries."""
-        self.transport = Transport(endpoint, timeout)
+        self.transport: Transport = Transport(endpoint, timeout)
 
     def __enter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ READS: Final = {
     "SshKeyService": ("ListSshKeys",),
     "ShareService": ("ListShares",),
     "UrlService": ("GetUrl", "ListUrls"),
+    "LeaseService": ("GetLease",),
 }
 """Read-only methods by service."""
 IDEMPOTENT: Final = {
@@ -47,6 +48,8 @@ IDEMPOTENT: Final = {
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),
     "ShareService": ("UpdateShare", "DeleteShare"),
     "UrlService": ("UpdateUrl", "DeleteUrl", "CreateUrlLink"),
+    "NetworkService": ("ReserveAddress",),
+    "LeaseService": ("AcquireLease", "ReleaseLease"),
 }
 """Methods whose request has a request_id, which the server carries out once per id."""
 NEVER: Final = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import grpc
 
@@ -34,6 +35,12 @@ class Transport:
         self._timeout = timeout
         self._metadata = metadata(endpoint)
         self.channel = _open(endpoint)
+
+    def with_metadata(self, *also: tuple[str, str]) -> Self:
+        """The same channel, for calls that carry this, too."""
+        other = copy(self)
+        other._metadata = (*self._metadata, *also)  # noqa: SLF001 — of the same class
+        return other
 
     def close(self) -> None:
         """Aborts running calls and closes the channel. Idempotent."""

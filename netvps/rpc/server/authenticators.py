@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from netvps.errors import Unauthenticated
+from netvps.domain.checks import shown
+from netvps.errors import InvalidInput, Unauthenticated
+from netvps.rpc.client.leasing import LEASE
 from netvps.rpc.server.identity import of_certificate
 from netvps.rpc.server.local_socket import peer_uid
 from netvps.services.access.terminal_ui import TOKEN_PREFIX
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from netvps.services.access.terminal_ui import UiTokens
 
 _BEARER = "Bearer "
+_EPOCH_DIGITS = 18
 
 
 class Authenticator(Protocol):
@@ -80,6 +83,16 @@ class Certificates:
     async def __call__(self, context: Context) -> Certified:
         """The runner or session. Raises Unauthenticated if the certificate names neither."""
         return of_certificate(context.auth_context())
+
+
+def lease_of(context: Context) -> int:
+    """The epoch of the lease in the metadata of a call; 0 if there is none. Raises InvalidInput."""
+    values = [str(value) for key, value in context.invocation_metadata() or () if key == LEASE]
+    if not values:
+        return 0
+    if len(values) > 1 or not (values[0].isdecimal() and len(values[0]) <= _EPOCH_DIGITS and int(values[0])):
+        raise InvalidInput.of(LEASE, f"{shown(', '.join(values))} is not the epoch of one lease: see AcquireLease")
+    return int(values[0])
 
 
 def bearer(context: Context) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import secrets
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
@@ -16,6 +17,7 @@ from netvps.domain.access.accounts import Caller
 from netvps.domain.access.permissions import OPEN, require_permitted, short_name
 from netvps.errors import InternalError, InvalidInput, NetvpsError, TimedOut, Unauthenticated, Unavailable
 from netvps.rpc.server import identity
+from netvps.rpc.server.authenticators import lease_of
 from netvps.rpc.server.call_audit import describe
 from netvps.rpc.status import DETAILS_KEY, to_status
 from netvps.tasks import Tasks
@@ -158,6 +160,8 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             self._audit.unauthenticated(error, method, context.peer())
             structlog.contextvars.bind_contextvars(peer=context.peer())
             raise
+        if isinstance(who, Caller):
+            who = replace(who, lease=lease_of(context))
         identity.current.set(who)
         structlog.contextvars.bind_contextvars(caller=identity.shown_as(who))
         return who

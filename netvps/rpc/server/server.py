@@ -22,6 +22,7 @@ from netvps.api.v1 import audit_pb2_grpc as audit
 from netvps.api.v1 import copy_pb2_grpc as copy
 from netvps.api.v1 import enrollment_pb2_grpc as enrollment
 from netvps.api.v1 import image_pb2_grpc as image
+from netvps.api.v1 import lease_pb2_grpc as lease
 from netvps.api.v1 import link_pb2_grpc as link
 from netvps.api.v1 import metrics_pb2_grpc as metrics
 from netvps.api.v1 import move_pb2_grpc as move
@@ -63,6 +64,7 @@ from netvps.rpc.servicers.people.shares import ShareServicer
 from netvps.rpc.servicers.people.ssh_keys import SshKeyServicer
 from netvps.rpc.servicers.people.users import UserServicer
 from netvps.rpc.servicers.runners import RunnerServicer
+from netvps.rpc.servicers.scheduling.leases import LeaseServicer
 from netvps.rpc.servicers.server_info import ServerInfoServicer
 from netvps.rpc.servicers.sessions import SessionServicer
 from netvps.rpc.servicers.snapshots import SnapshotServicer
@@ -101,6 +103,8 @@ if TYPE_CHECKING:
     from netvps.services.runners.certificates import Certificates
     from netvps.services.runners.joining import Joining
     from netvps.services.runners.runners import Runners
+    from netvps.services.scheduling.leases import Leases
+    from netvps.services.scheduling.reservations import Reservations
     from netvps.services.sessions.sessions import Sessions
     from netvps.services.sessions.watch import Watch
     from netvps.services.sharing.guard import ShareGuard
@@ -148,6 +152,8 @@ class Services:
     invitations: Invitations
     registrations: Registrations
     shares: Shares
+    leases: Leases
+    reservations: Reservations
     share_guard: ShareGuard
     urls: Urls
     stored_urls: StoredUrls
@@ -331,7 +337,8 @@ class ApiServer:
                 runner.add_RunnerServiceServicer_to_server, RunnerServicer(given.runners)
             ),
             f"{_PACKAGE}.NetworkService": partial(
-                network.add_NetworkServiceServicer_to_server, NetworkServicer(given.network, self._probes)
+                network.add_NetworkServiceServicer_to_server,
+                NetworkServicer(given.network, self._probes, given.reservations),
             ),
             f"{_PACKAGE}.MetricsService": partial(
                 metrics.add_MetricsServiceServicer_to_server, MetricsServicer(given.metrics, self._metrics)
@@ -347,6 +354,7 @@ class ApiServer:
             f"{_PACKAGE}.UrlService": partial(
                 url.add_UrlServiceServicer_to_server, UrlServicer(given.urls, given.stored_urls)
             ),
+            f"{_PACKAGE}.LeaseService": partial(lease.add_LeaseServiceServicer_to_server, LeaseServicer(given.leases)),
             f"{_PACKAGE}.AuditService": partial(audit.add_AuditServiceServicer_to_server, AuditServicer(given.audit)),
             f"{_PACKAGE}.ServerService": partial(
                 server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)

@@ -9,6 +9,7 @@ from netvps.api.v1.network_pb2_grpc import NetworkServiceServicer
 from netvps.rpc.client.streams import closing
 from netvps.rpc.convert import names
 from netvps.rpc.convert.runner.network import finding_to_proto, overview_to_proto, path_to_proto
+from netvps.rpc.convert.scheduling.addresses import reservation_to_proto, reserve_from_proto
 from netvps.rpc.server import identity
 
 if TYPE_CHECKING:
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from netvps.rpc.server.context import Context
     from netvps.services.network.network import Network
     from netvps.services.ports import Prober
+    from netvps.services.scheduling.reservations import Reservations
 
 
 class NetworkServicer(NetworkServiceServicer):
     """Raises the errors of the service."""
 
-    def __init__(self, network: Network, prober: Prober) -> None:
+    def __init__(self, network: Network, prober: Prober, reservations: Reservations) -> None:
+        self._reservations = reservations
         self._network = network
         self._prober = prober
 
@@ -34,6 +37,12 @@ class NetworkServicer(NetworkServiceServicer):
         async with closing(self._network.links(parsed, self._prober)) as paths:
             async for path in paths:
                 yield path_to_proto(path)
+
+    async def ReserveAddress(self, request: pb.ReserveAddressRequest, context: Context) -> pb.AddressReservation:
+        asked = reserve_from_proto(request)
+        return reservation_to_proto(
+            await self._reservations.reserve(identity.caller(), asked.runner, asked.ttl, asked.request_id)
+        )
 
     async def CheckNetwork(self, request: pb.CheckNetworkRequest, context: Context) -> pb.CheckNetworkResponse:
         parsed = [names.parse_session_name(name, f"sessions[{place}]") for place, name in enumerate(request.sessions)]

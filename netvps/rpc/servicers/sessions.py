@@ -72,7 +72,11 @@ class SessionServicer(SessionServiceServicer):
         if parsed.validate_only:
             return session_plan_to_proto(
                 await self._sessions.plan(
-                    identity.caller(), session_id=parsed.session_id, owner=parsed.owner, spec=parsed.spec
+                    identity.caller(),
+                    session_id=parsed.session_id,
+                    owner=parsed.owner,
+                    spec=parsed.spec,
+                    address_reservation=parsed.address_reservation,
                 )
             )
         session = await self._sessions.create(
@@ -81,6 +85,7 @@ class SessionServicer(SessionServiceServicer):
             owner=parsed.owner,
             spec=parsed.spec,
             request_id=parsed.request_id,
+            address_reservation=parsed.address_reservation,
         )
         return session_to_proto(session)
 

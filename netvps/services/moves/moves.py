@@ -30,7 +30,7 @@ from netvps.services.moves.advance import advance, find_target, switch
 from netvps.services.moves.evictions import left_runners, release, release_all
 from netvps.services.sessions.removal import runner_named
 from netvps.services.sessions.scheduler import architecture_of, place_waiting
-from netvps.services.sessions.scope import find_session
+from netvps.services.sessions.scope import changeable_session, find_session
 from netvps.services.snapshots.use import snapshots_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Moves:
             once = Idempotency(tx, caller, request_id, now, "MoveSession", str(name), target, from_copy)
             request = await once.earlier()
             if request is None:
-                found = await find_session(tx, caller, name, Right.MOVE)
+                found = await changeable_session(tx, caller, name, Right.MOVE)
                 runner = await _require_movable(tx, found)
                 move = Move(self._new_uid(), caller.user, runner.uid, runner.name, now)
                 if target:

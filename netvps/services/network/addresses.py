@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from netvps.domain.overlay.settings import session_addresses
 from netvps.domain.runner.placement import joins_overlay
 from netvps.domain.runner.runner import HOST_ROUTES, KEPT_ADDRESSES, Lease, Runner
+from netvps.domain.scheduling.address import AddressReservation
 from netvps.domain.session.session import Session
 from netvps.domain.session.spec import Network
 from netvps.services.runners.leases import lease_of
@@ -49,14 +50,18 @@ class Given(NamedTuple):
 class Addresses:
     """Free addresses in one view of the store, in which none becomes free: a full subnet is checked once."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, reserved: AddressReservation | None = None) -> None:
+        """`reserved` is the one that the session has, which gets its address."""
         self._reader = reader
+        self._for_session = reserved
         self._full: set[str] = set()
 
     async def pick(self, spec: SessionSpec, runner: Runner) -> str | None:
         """An address for a new session on that runner; '' if it gets none, None if all are in use."""
         if not joins_overlay(spec, runner):
             return ""
+        if self._for_session is not None and self._for_session.runner == runner.uid:
+            return self._for_session.address
         if runner.uid in self._full:
             return None
         found = await self._free(runner)
@@ -111,10 +116,15 @@ class Addresses:
         last = _number(lease.last_address) if lease.last_address else subnet.start - 1
         here = await self._reader.tally(Session, "overlay_address", runner=runner.uid)
         moved_here = [address for address in here if address and _number(address) not in subnet]
-        taken = here.keys() | await self._local_addresses(moved_here)
+        taken = here.keys() | await self._local_addresses(moved_here) | await self._reserved(runner)
         candidates = chain(range(last + 1, subnet.stop), range(subnet.start, last + 1))
         free = (address for address in map(_text, candidates) if address not in taken)
         return await _first_unused(self._reader, free)
+
+    async def _reserved(self, runner: Runner) -> set[str]:
+        found = await self._reader.find(AddressReservation, runner=runner.uid)
+        now = await self._reader.now() if found else None
+        return {one.address for one in found if now and not one.has_ended(now)}
 
     async def _local_addresses(self, addresses: Iterable[str]) -> set[str]:
         """The local addresses of the sessions with these overlay addresses."""

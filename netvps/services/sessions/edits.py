@@ -15,7 +15,7 @@ from netvps.services.idempotency import Idempotency, recall
 from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.sessions.gpus import with_gpus
 from netvps.services.sessions.scheduler import placed
-from netvps.services.sessions.scope import find_session
+from netvps.services.sessions.scope import changeable_session
 from netvps.services.sharing.removal import remove_access
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class SessionEdits:
             )
             earlier = await once.earlier()
             if earlier is None:
-                session = await find_session(tx, request.caller, name)
+                session = await changeable_session(tx, request.caller, name)
                 if revision and session.revision != revision:
                     raise Changed(
                         f"session {name} changed since revision {revision} (it is at {session.revision}): look at it "

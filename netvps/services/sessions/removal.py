@@ -8,6 +8,7 @@ from netvps.domain.access.accounts import Credential
 from netvps.domain.checks import shown
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
+from netvps.domain.scheduling.address import AddressReservation
 from netvps.domain.session.session import Session
 from netvps.errors import NotFound, WrongState
 from netvps.services.copies.orders import forget_runner
@@ -46,6 +47,8 @@ async def remove_runner(tx: Transaction, name: str, now: datetime, *, force: boo
     forced, or if one of them is protected.
     """
     runner = await runner_named(tx, name)
+    for reservation in await tx.find(AddressReservation, runner=runner.uid):
+        await tx.delete(reservation)
     sessions = await tx.find(Session, runner=runner.uid)
     if sessions and not force:
         count = f"{len(sessions)} session{'s' if len(sessions) > 1 else ''}"

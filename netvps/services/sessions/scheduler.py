@@ -12,6 +12,7 @@ from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED, place, wait
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.snapshot.orders import fail_unplaced
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
+from netvps.errors import Exhausted
 from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.sessions.gpus import gpu_holders
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from netvps.domain.scheduling.address import AddressReservation
     from netvps.services.images.holdings import ImageHoldings
     from netvps.services.ports import Reader, Transaction
 
@@ -29,12 +31,25 @@ _CLAIMING: Final = (DesiredState.RUNNING, DesiredState.PAUSED)
 """A paused session counts, because it may run again at any moment."""
 
 
-async def placed(reader: Reader, session: Session, now: datetime, held: ImageHoldings | None = None) -> Session:
-    """The session placed on the best runner, or, if there is none, with a message why it waits."""
-    online = await _online(reader)
+async def placed(
+    reader: Reader,
+    session: Session,
+    now: datetime,
+    held: ImageHoldings | None = None,
+    reserved: AddressReservation | None = None,
+) -> Session:
+    """The session placed on the best runner, or, if there is none, with a message why it waits.
+
+    With a reserved address it is placed on that runner. Raises Exhausted if it cannot be.
+    """
+    online = [one for one in await _online(reader) if reserved is None or one.uid == reserved.runner]
     uses = await uses_of_runners(reader, online, [session])
     able = await _able(reader, session, online, now)
-    return await _placed(session, able, uses, Addresses(reader), now, images=_places(session, held))
+    found = await _placed(session, able, uses, Addresses(reader, reserved), now, images=_places(session, held))
+    if reserved is not None and found.overlay_address != reserved.address:
+        why = found.message or "its network is none"
+        raise Exhausted(f"the session cannot have {reserved.address} of runner {reserved.runner_name}: {why}")
+    return found
 
 
 async def verdicts(reader: Reader, session: Session, held: ImageHoldings | None = None) -> tuple[Verdict, ...]:

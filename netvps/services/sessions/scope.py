@@ -20,6 +20,7 @@ from netvps.domain.access.sharing import (
 )
 from netvps.domain.checks import shown
 from netvps.domain.names import SessionName
+from netvps.domain.scheduling.lease import SessionLease, require_holder
 from netvps.domain.session.session import Session
 from netvps.errors import NotFound, NotPermitted
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.access.accounts import Caller
-    from netvps.services.ports import Reader, Wanted
+    from netvps.services.ports import Reader, Transaction, Wanted
 
 ME, ALL = "me", "-"
 
@@ -75,6 +76,17 @@ async def snapshot_filter(reader: Reader, caller: Caller, parent: str, session: 
 async def find_session(reader: Reader, caller: Caller, name: SessionName, right: Right = Right.MANAGE) -> Session:
     """The session with that name, to do what no share permits with it. Raises as `permitted_session`."""
     return (await permitted_session(reader, caller, name, right, None))[0]
+
+
+async def changeable_session(
+    tx: Transaction, caller: Caller, name: SessionName, right: Right = Right.MANAGE
+) -> Session:
+    """As `find_session`, to change it. Raises WrongState, too, if another program has leased it."""
+    session = await find_session(tx, caller, name, right)
+    lease = await tx.get(SessionLease, session.uid)
+    if lease is not None or caller.lease:
+        require_holder(caller, lease, str(name), await tx.now())
+    return session
 
 
 async def permitted_session(

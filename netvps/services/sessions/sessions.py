@@ -23,6 +23,7 @@ from netvps.services.idempotency import Idempotency
 from netvps.services.images.default_image import default_image
 from netvps.services.network.addresses import put_addressed
 from netvps.services.page import Page, read_page
+from netvps.services.scheduling.reservations import reservation_of
 from netvps.services.sessions.edits import SessionEdits, named, recalled, with_runner
 from netvps.services.sessions.free_names import free_name, require_free
 from netvps.services.sessions.scheduler import placed, verdicts
@@ -78,13 +79,17 @@ class Sessions:
         owner: str,
         spec: SessionSpec,
         request_id: str = "",
+        address_reservation: str = "",
     ) -> Session:
         """Creates a session and places it if a runner is online; without `session_id` it gets a generated name.
 
-        Raises InvalidInput, AlreadyExists, Exhausted beyond a quota, and NotPermitted or NotFound for another owner.
+        `address_reservation` is the token of its address. Raises InvalidInput, AlreadyExists, Exhausted beyond a quota,
+        NotPermitted or NotFound for another owner, and, for a reserved address, NotFound, WrongState if it has ended,
+        and Exhausted.
         """
         async with self._store.write(caller.user, "session.create") as tx:
-            made = await self._created(tx, caller, NewSession(session_id, spec, owner), request_id)
+            draft = NewSession(session_id, spec, owner, address_reservation)
+            made = await self._created(tx, caller, draft, request_id)
         return await self._answer(made)
 
     async def create_all(self, caller: Caller, drafts: Sequence[NewSession], request_id: str = "") -> list[Session]:
@@ -112,16 +117,20 @@ class Sessions:
                         owner=draft.owner,
                         spec=draft.spec,
                         request_id=_id_of(request_id, index),
+                        address_reservation=draft.address_reservation,
                     )
                 )
             except NetvpsError as error:
                 made.append(NotCreated(error.reason, error.message))
         return made
 
-    async def plan(self, caller: Caller, *, session_id: str, owner: str, spec: SessionSpec) -> SessionPlan:
+    async def plan(
+        self, caller: Caller, *, session_id: str, owner: str, spec: SessionSpec, address_reservation: str = ""
+    ) -> SessionPlan:
         """What `create` would make, and why each runner could not have it; changes nothing. Raises as `create`."""
         async with self._store.read() as reader:
-            session = await self._draft(reader, caller, session_id, _owner(caller, owner), spec)
+            draft = NewSession(session_id, spec, _owner(caller, owner), address_reservation)
+            session = await self._draft(reader, caller, draft)
             return SessionPlan(session, await verdicts(reader, session, self._images))
 
     async def get(self, caller: Caller, name: str) -> Session:
@@ -260,20 +269,25 @@ class Sessions:
 
     async def _created(self, tx: Transaction, caller: Caller, draft: NewSession, request_id: str) -> Session | Request:
         """The new session; or the record of the earlier request that made it."""
-        owner = _owner(caller, draft.owner)
-        arguments = (draft.session_id, owner, draft.spec)
+        draft = replace(draft, owner=_owner(caller, draft.owner))
+        token = draft.address_reservation
+        arguments = (draft.session_id, draft.owner, draft.spec, *((token,) if token else ()))
         once = Idempotency(tx, caller, request_id, self._clock(), "CreateSession", *arguments)
         request = await once.earlier()
         if request is not None:
             return request
-        session = await put_addressed(tx, await self._draft(tx, caller, *arguments))
+        session = await put_addressed(tx, await self._draft(tx, caller, draft))
+        if token:
+            await tx.delete(await reservation_of(tx, caller, token))
         await once.record(session, str(session.full_name))
         return session
 
     async def _answer(self, made: Session | Request) -> Session:
         return made if isinstance(made, Session) else await recalled(self._store, made)
 
-    async def _draft(self, reader: Reader, caller: Caller, session_id: str, owner: str, spec: SessionSpec) -> Session:
+    async def _draft(self, reader: Reader, caller: Caller, draft: NewSession) -> Session:
+        session_id, owner, spec, token = draft.session_id, draft.owner, draft.spec, draft.address_reservation
+        reserved = await reservation_of(reader, caller, token) if token else None
         await require_user(reader, owner)
         if session_id:
             await require_free(reader, caller, SessionName(owner, session_id))
@@ -288,7 +302,7 @@ class Sessions:
             )
         made = new_session(self._new_uid(), name, spec, now, _person(caller))
         await self._quotas.require(reader, None, made)
-        return await placed(reader, made, now, self._images)
+        return await placed(reader, made, now, self._images, reserved)
 
     async def _change(self, request: EditRequest, change: Callable[..., Session], *, needs: str = "") -> Session:
         """Changes the desired state; `needs` is a capability that the session's runner must have."""

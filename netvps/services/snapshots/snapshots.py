@@ -23,7 +23,7 @@ from netvps.errors import Changed, NotFound, WrongState
 from netvps.services.copies.orders import reduce_copies, replenish, require_runners
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.page import Page, read_all, read_page
-from netvps.services.sessions.scope import find_session, snapshot_filter
+from netvps.services.sessions.scope import changeable_session, find_session, snapshot_filter
 from netvps.services.snapshots.take import Limits, is_online, require_room, take_snapshot
 from netvps.services.snapshots.use import delete_snapshot, rotate, users_of
 
@@ -152,6 +152,7 @@ class Snapshots:
             )  # fmt: skip
             request = await once.earlier()
             if request is None:
+                await changeable_session(tx, caller, name)
                 found, snapshot = await find_snapshot(tx, caller, name, snapshot_id)
                 _require_revision(f"session {found.full_name}", found.revision, expected_revision)
                 _require_restorable(found, snapshot)

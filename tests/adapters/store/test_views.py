@@ -7,7 +7,7 @@ import itertools
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -328,3 +328,10 @@ async def test_sessions_that_two_servers_make_at_once_stay_within_a_quota(store:
     assert [one.reason for one in made if isinstance(one, Exhausted)] == ["QUOTA_EXCEEDED"] * 4
     async with store.read() as reader:
         assert len(await reader.find(Session, owner="alice")) == 2
+
+
+async def test_the_time_is_that_of_the_database(store: SqlStore) -> None:
+    async with store.read() as reader:
+        first, second = await reader.now(), await reader.now()
+    assert timedelta() <= second - first < timedelta(minutes=1)
+    assert abs(datetime.now(UTC) - second) < timedelta(minutes=1)  # on this machine; that of the test is years away

@@ -12,6 +12,7 @@ from netvps.errors import InternalError, NetvpsError, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import Executable
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 READERS = 8
@@ -26,6 +27,10 @@ class Dialect(Protocol):
     @property
     def place(self) -> str:
         """The database's location for messages, without the password."""
+
+    @property
+    def now(self) -> Executable:
+        """Selects the database's time, in microseconds since 1970."""
 
     def prepare(self) -> None:
         """Creates what the first connection needs. Blocks. Raises NetvpsError."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from asyncpg.exceptions import TargetServerAttributeNotMatched
-from sqlalchemy import event, func, make_url, select
+from sqlalchemy import event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -43,6 +43,8 @@ class Postgresql:
         self._url = url.set(drivername="postgresql+asyncpg")
         self._read_again = read_again
         self._password = url.password
+
+    now = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 
     @property
     def place(self) -> str:

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from netvps.adapters.store.dialects.dialect import PATIENCE, READERS
@@ -53,6 +53,8 @@ class Sqlite:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path).absolute()
+
+    now = text("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000")
 
     @property
     def place(self) -> str:

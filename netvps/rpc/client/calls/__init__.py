@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netvps.rpc.client.calls import (
         images,
+        leases,
         machines,
         moves,
         people,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "images",
+    "leases",
     "machines",
     "moves",
     "people",

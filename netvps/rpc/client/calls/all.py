@@ -32,6 +32,10 @@ class Calls:
     watch_sessions = StreamMethod(lambda: calls.sessions.watch_sessions)
     read_logs = StreamMethod(lambda: calls.sessions.read_logs)
 
+    acquire_lease = UnaryMethod(lambda: calls.leases.acquire_lease)
+    release_lease = UnaryMethod(lambda: calls.leases.release_lease)
+    get_lease = UnaryMethod(lambda: calls.leases.get_lease)
+
     list_shares = ListMethod(lambda: calls.shares.list_shares)
     share_session = UnaryMethod(lambda: calls.shares.share_session)
     unshare_session = UnaryMethod(lambda: calls.shares.unshare_session)
@@ -83,6 +87,7 @@ class Calls:
 
     get_network = UnaryMethod(lambda: calls.machines.get_network)
     probe_links = StreamMethod(lambda: calls.machines.probe_links)
+    reserve_address = UnaryMethod(lambda: calls.machines.reserve_address)
     check_network = UnaryMethod(lambda: calls.machines.check_network)
 
     list_audit_records = ListMethod(lambda: calls.people.list_audit_records)

@@ -8,7 +8,7 @@ from netvps.api.v1 import network_pb2, runner_pb2, server_pb2
 from netvps.rpc.client.calls.call import Pages, Stream, Unary, new_request_id, nothing
 from netvps.rpc.convert import names
 from netvps.rpc.convert.server_info import server_info_from_proto
-from netvps.rpc.convert.times import time_from_proto
+from netvps.rpc.convert.times import duration_to_proto, time_from_proto
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netvps.domain.overlay.path import Path
     from netvps.domain.overlay.settings import Overview
     from netvps.domain.runner.runner import RunnerView
+    from netvps.domain.scheduling.address import AddressReservation
     from netvps.domain.server import ServerInfo
 
 
@@ -117,3 +118,16 @@ def check_network(sessions: Sequence[str] = ()) -> Unary[list[Finding]]:
         network_pb2.CheckNetworkResponse,
         lambda answer: [finding_from_proto(finding) for finding in answer.findings],
     )
+
+
+def reserve_address(runner: str, ttl: float, *, request_id: str = "") -> Unary[AddressReservation]:
+    """Reserves a free address of a runner for `ttl` seconds, 60 to 1,800, for a session that is created with its token.
+
+    Raises NotFound, WrongState if the runner is not on the overlay, and Exhausted.
+    """
+    from netvps.rpc.convert.scheduling.addresses import reservation_from_proto
+
+    request = network_pb2.ReserveAddressRequest(
+        runner=names.runner_name(runner), ttl=duration_to_proto(ttl), request_id=request_id or new_request_id()
+    )
+    return Unary("NetworkService/ReserveAddress", request, network_pb2.AddressReservation, reservation_from_proto)

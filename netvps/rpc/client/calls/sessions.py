@@ -45,12 +45,19 @@ class SessionPage:
 
 
 def create_session(
-    session_id: str, spec: SessionSpec, *, owner: str = "", validate_only: bool = False, request_id: str = ""
+    session_id: str,
+    spec: SessionSpec,
+    *,
+    owner: str = "",
+    validate_only: bool = False,
+    request_id: str = "",
+    address_reservation: str = "",
 ) -> Unary[Session]:
     """Creates a session; an empty id lets the server choose a name, an empty owner is the caller.
 
     With `validate_only` nothing is created: the answer is the session as it would be, with its runner. A `request_id`
     of the caller's makes it safe to repeat after a restart of the caller, too; this holds for all calls that take one.
+    `address_reservation` is the token of its address, from `reserve_address`.
     """
     request = pb.CreateSessionRequest(
         session_id=session_id,
@@ -58,13 +65,16 @@ def create_session(
         spec=spec_to_proto(spec),
         request_id=request_id or new_request_id(),
         validate_only=validate_only,
+        address_reservation=address_reservation,
     )
     return Unary("SessionService/CreateSession", request, pb.Session, session_from_proto)
 
 
-def plan_session(session_id: str, spec: SessionSpec, *, owner: str = "") -> Unary[SessionPlan]:
+def plan_session(
+    session_id: str, spec: SessionSpec, *, owner: str = "", address_reservation: str = ""
+) -> Unary[SessionPlan]:
     """The session that `create_session` would make, with its runner, and why each runner could not have it."""
-    call = create_session(session_id, spec, owner=owner, validate_only=True)
+    call = create_session(session_id, spec, owner=owner, validate_only=True, address_reservation=address_reservation)
     return Unary(call.method, call.request, call.response, session_plan_from_proto)
 
 

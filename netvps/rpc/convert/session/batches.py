@@ -38,6 +38,7 @@ def batch_to_message(drafts: Iterable[NewSession], *, each: bool, request_id: st
             session_id=draft.session_id,
             owner=names.user_name(draft.owner) if draft.owner else "",
             spec=spec_to_proto(draft.spec),
+            address_reservation=draft.address_reservation,
         )
         for draft in drafts
     ]
@@ -61,7 +62,7 @@ def batch_from_proto(message: pb.BatchCreateSessionsRequest) -> list[NewSession]
         checks.require(not request.validate_only, f"{where}.validate_only", "ask with CreateSession")
         with checks.nested(where):
             parsed = create_from_proto(request)
-            drafts.append(NewSession(parsed.session_id, parsed.spec, parsed.owner))
+            drafts.append(NewSession(parsed.session_id, parsed.spec, parsed.owner, parsed.address_reservation))
     checks.done()
     return drafts
 

@@ -36,6 +36,8 @@ class CreateSession:
     spec: SessionSpec
     request_id: str
     validate_only: bool
+    address_reservation: str
+    """Token of its address; '' for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,12 @@ def create_from_proto(message: pb.CreateSessionRequest) -> CreateSession:
         spec.require_size()
     with checks.nested():
         names.check_request_id(message.request_id)
+    token = message.address_reservation
+    with checks.nested():
+        if token:
+            names.check_uid(token, "address_reservation")
     checks.done()
-    return CreateSession(message.session_id, owner, spec, message.request_id, message.validate_only)
+    return CreateSession(message.session_id, owner, spec, message.request_id, message.validate_only, token)
 
 
 def change_from_proto(message: SessionChange) -> ChangeSession:

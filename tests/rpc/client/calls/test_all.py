@@ -2,6 +2,7 @@
 
 So it is the test of netvps.rpc.client.calls.call, netvps.rpc.client.calls.machines, netvps.rpc.client.calls.people,
 netvps.rpc.client.calls.images,
+netvps.rpc.client.calls.leases,
 netvps.rpc.client.calls.registration,
 netvps.rpc.client.calls.registries, netvps.rpc.client.calls.moves and netvps.rpc.client.calls.sessions, too.
 """
@@ -21,6 +22,7 @@ from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
 from netvps.rpc.client.calls import (
     images,
+    leases,
     machines,
     moves,
     people,
@@ -63,6 +65,8 @@ EXAMPLES: dict[str, Any] = {
     "port": 8080,
     "url": "shop.example",
     "expire_time": datetime(2026, 1, 2, tzinfo=UTC),
+    "holder": "queue",
+    "ttl": 60.0,
 }
 
 
@@ -70,7 +74,19 @@ def functions() -> dict[str, Any]:
     """What makes calls, by name. Messages of streams to the server (exec, import, browse) are no calls."""
     return {
         name: function
-        for module in (images, machines, moves, people, registration, registries, sessions, shares, snapshots, urls)
+        for module in (
+            images,
+            leases,
+            machines,
+            moves,
+            people,
+            registration,
+            registries,
+            sessions,
+            shares,
+            snapshots,
+            urls,
+        )
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and not name.startswith(("_", "exec_", "import_", "build_", "browse_"))

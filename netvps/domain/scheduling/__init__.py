@@ -1,0 +1,1 @@
+"""What keeps programs that schedule sessions apart."""

@@ -1,0 +1,1 @@
+"""Simulated runners, which speak the real protocol: for tests of schedulers, and for measurements."""

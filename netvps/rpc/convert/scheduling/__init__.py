@@ -1,0 +1,1 @@
+"""Messages of services for programs that schedule sessions."""

@@ -1,0 +1,1 @@
+"""Services for programs that schedule sessions."""

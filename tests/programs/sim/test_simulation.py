@@ -1,0 +1,25 @@
+"""`netvps sim` on three runners.
+
+So it is the test of netvps.programs.sim.enrolment and netvps.programs.sim.runner, too.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from netvps.client import AsyncClient, SessionState
+from netvps.programs.sim.simulation import fill, simulated
+
+
+@pytest.mark.e2e
+async def test_sessions_run_stop_and_go_on_simulated_runners() -> None:
+    async with simulated(3, seed=7) as simulation, AsyncClient(simulation.endpoint) as client:
+        assert "12 sessions are created" in await fill(client, 12)
+        placed = [session.runner_name async for session in client.list_sessions()]
+        assert sorted({*placed}) == ["lab0", "lab1", "lab2"]
+        await client.stop_session("sim-1")
+        await client.wait("sim-1", SessionState.STOPPED, timeout=30)
+        await client.delete_session("sim-2")
+        await client.wait("sim-2", SessionState.DELETED, timeout=30)
+        folder = simulation.folders.state
+    assert not folder.exists()
