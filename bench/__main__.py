@@ -19,6 +19,7 @@ BENCHES: Final = {
     "start": 9,
     "pause": 9,
     "gateway": 7,
+    "http": 5,
     "cli": 25,
     "api": 9,
     "idle": 3,
