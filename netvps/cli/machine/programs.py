@@ -155,6 +155,11 @@ sim: Final = ProgramCommand(
                      help="How many sessions to begin with."),
         click.Option(["--seed"], type=int, default=1, show_default=True, metavar="N",
                      help="Decides how long each start and stop takes."),
+        click.Option(["--speed"], type=click.FloatRange(0.1, 100), default=1.0, show_default=True, metavar="X",
+                     help="How many times faster starts and stops are."),
+        click.Option(["--fault"], multiple=True,
+                     type=click.Choice(["slow-stop", "lost-runner", "duplicate", "disk-full"]),
+                     help="What goes wrong now and then; repeat it for several."),
         click.Option(["--once"], is_flag=True, help="End after the figures."),
     ],
     summary="""Run a server with simulated runners, to try a scheduler on.
@@ -163,7 +168,10 @@ sim: Final = ProgramCommand(
     take no snapshots. All is in a temporary folder, and gone at the end. It prints how long the start took, and what
     the server uses.
 
-    Example: netvps sim --runners 500 --sessions 10000
+    Faults: slow-stop (ten times as long), lost-runner (away for 20 to 60 s, each minute or two), duplicate (each report
+    comes twice), disk-full (one start in twenty fails).
+
+    Example: netvps sim --runners 500 --sessions 10000 --fault lost-runner
     """,
 )  # fmt: skip
 uninstall: Final = ProgramCommand(

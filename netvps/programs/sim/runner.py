@@ -7,47 +7,35 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.runner.runner import PAUSE, Capacity, Heartbeat, RunnerHello, Welcome
-from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
+from netvps.domain.session.session import Assignment, SessionReport, SessionState
 from netvps.errors import NetvpsError
+from netvps.programs.sim.behaviour import Fault
 from netvps.rpc.client.link_client import RunnerLink
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from netvps.programs.sim.behaviour import Behaviour
     from netvps.programs.sim.enrolment import Machine
 
 CAPACITY: Final = Capacity(64, 256 << 30, 1 << 40, "simulated", 2 << 40, architecture="amd64")
-_GOALS: Final = {
-    DesiredState.RUNNING: SessionState.RUNNING,
-    DesiredState.PAUSED: SessionState.PAUSED,
-    DesiredState.STOPPED: SessionState.STOPPED,
-    DesiredState.DELETED: SessionState.DELETED,
-}
-_SECONDS: Final = {
-    DesiredState.RUNNING: (0.2, 2.0),
-    DesiredState.PAUSED: (0.0, 0.1),
-    DesiredState.STOPPED: (0.1, 3.0),
-    DesiredState.DELETED: (0.1, 1.0),
-}
-"""How long a machine takes for a change, at least and at most."""
 _AGAIN: Final = (0.2, 1.0)
 """Seconds until an interrupted stream is opened again."""
+_CONNECTED, _LOST = (60.0, 120.0), (20.0, 60.0)
+"""Seconds; of a lost runner as a server sees it, so they do not depend on the speed."""
 _AT_ONCE: Final = 1024
 """Reports that wait to be sent."""
 
 
 class SimulatedRunner:
-    """Makes each change that it is asked for after a while, reports it, and reconnects when its stream ends.
+    """Makes each change that it is asked for after a while, reports it, and reconnects when its stream ends."""
 
-    How long each change takes depends on the seed, the names of runner and session, and the generation alone.
-    """
-
-    def __init__(self, machine: Machine, address: str, ca: str, key: str, seed: int) -> None:
+    def __init__(self, machine: Machine, address: str, ca: str, key: str, behaviour: Behaviour) -> None:
         self._machine = machine
         self._trust = (address, ca, machine.certificate, key)
-        self._seed = seed
-        self._random = random.Random(f"{seed} {machine.name}")  # noqa: S311 — a simulation
+        self._behaviour = behaviour
+        self._random = random.Random(f"{behaviour.seed} {machine.name}")  # noqa: S311 — a simulation
         self._interval = 5.0
         self._reports: asyncio.Queue[SessionReport] = asyncio.Queue(_AT_ONCE)
         self._done: dict[str, SessionReport] = {}
@@ -57,12 +45,19 @@ class SimulatedRunner:
         """Runs until cancelled; `turn` bounds concurrent handshakes."""
         async with RunnerLink(*self._trust) as link:
             while True:
+                away = _AGAIN
                 try:
-                    async with Tasks() as changes:
+                    async with asyncio.timeout(self._until_lost()), Tasks() as changes:
                         await self._follow(link, turn, changes)
                 except NetvpsError:
-                    self.connected.clear()
-                await asyncio.sleep(self._random.uniform(*_AGAIN))
+                    pass
+                except TimeoutError:
+                    away = _LOST
+                self.connected.clear()
+                await asyncio.sleep(self._random.uniform(*away))
+
+    def _until_lost(self) -> float | None:
+        return self._random.uniform(*_CONNECTED) if Fault.LOST_RUNNER in self._behaviour.faults else None
 
     async def _follow(self, link: RunnerLink, turn: asyncio.Semaphore, changes: Tasks) -> None:
         hello = RunnerHello(self._machine.uid, "simulated", CAPACITY, (PAUSE,))
@@ -80,14 +75,14 @@ class SimulatedRunner:
         """Brings a session where it should be; one that was there already is reported again, at once."""
         uid, done = wanted.session_uid, self._done.get(wanted.session_uid)
         if done is None or (done.epoch, done.generation) != (wanted.epoch, wanted.generation):
-            draw = random.Random(f"{self._seed} {self._machine.name} {wanted.session_id} {wanted.generation}")  # noqa: S311
-            await asyncio.sleep(draw.uniform(*_SECONDS[wanted.desired]))
-            done = SessionReport(uid, wanted.epoch, wanted.generation, _GOALS[wanted.desired])
+            seconds, done = self._behaviour.change(self._machine.name, wanted)
+            await asyncio.sleep(seconds)
             if done.state is SessionState.DELETED:
                 self._done.pop(uid, None)
             else:
                 self._done[uid] = done
-        await self._reports.put(done)
+        for _ in range(2 if Fault.DUPLICATE in self._behaviour.faults else 1):
+            await self._reports.put(done)
 
     async def _outgoing(self) -> AsyncIterator[Heartbeat | SessionReport]:
         loop = asyncio.get_running_loop()

@@ -28,6 +28,7 @@ from netvps.process import clock
 from netvps.process.process import allow_many_files, guarded, run_to_end
 from netvps.process.stopping import Stop
 from netvps.process.supervisor import Child
+from netvps.programs.sim.behaviour import Behaviour, Fault
 from netvps.programs.sim.enrolment import enrol
 from netvps.programs.sim.runner import SimulatedRunner
 from netvps.tasks import Tasks
@@ -42,6 +43,7 @@ _BATCH: Final = 100
 _IDLE: Final = 10.0
 """Seconds over which the idle server's CPU is measured."""
 _STOP: Final = 15.0
+_STARTED: Final = {SessionState.RUNNING, SessionState.FAILED}
 _CONNECT: Final = 60.0
 _CONNECT_EACH: Final = 0.5
 
@@ -68,23 +70,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs it; returns the exit code."""
     given = parse(programs.sim, sys.argv[1:] if argv is None else argv)
     allow_many_files()
-    size, once = (given["runners"], given["sessions"], given["seed"]), bool(given["once"])
+    behaviour = Behaviour(given["seed"], given["speed"], frozenset(map(Fault, given["fault"])))
 
     def run() -> int:
-        run_to_end(_main(*size, once=once))
+        run_to_end(_main(given["runners"], given["sessions"], behaviour, once=given["once"]))
         return exit_codes.OK
 
     return guarded(_NAME, run)
 
 
-async def _main(runners: int, sessions: int, seed: int, *, once: bool) -> None:
+async def _main(runners: int, sessions: int, behaviour: Behaviour, *, once: bool) -> None:
     with Stop() as stop:
-        await stop.run(_serve(runners, sessions, seed, once=once))
+        await stop.run(_serve(runners, sessions, behaviour, once=once))
 
 
-async def _serve(runners: int, sessions: int, seed: int, *, once: bool) -> None:
+async def _serve(runners: int, sessions: int, behaviour: Behaviour, *, once: bool) -> None:
     began = time.monotonic()
-    async with simulated(runners, seed) as simulation, AsyncClient(simulation.endpoint, timeout=120) as client:
+    async with simulated(runners, behaviour) as simulation, AsyncClient(simulation.endpoint, timeout=120) as client:
         _say(f"{runners} runners are connected after {time.monotonic() - began:.1f} s")
         if sessions:
             _say(await fill(client, sessions))
@@ -97,7 +99,7 @@ async def _serve(runners: int, sessions: int, seed: int, *, once: bool) -> None:
 
 
 @asynccontextmanager
-async def simulated(count: int, seed: int) -> AsyncIterator[Simulation]:
+async def simulated(count: int, behaviour: Behaviour) -> AsyncIterator[Simulation]:
     """Runs a server in folders of its own, and runners that are connected to it."""
     folder = Path(tempfile.mkdtemp(prefix="netvps-sim-"))
     folders, ports = Paths(folder / "s", folder / "r"), dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
@@ -110,7 +112,7 @@ async def simulated(count: int, seed: int) -> AsyncIterator[Simulation]:
             server = Child("server", _arguments(folders, ports), _environment(), _STOP, output=log.fileno())
             await server.start()
         address, turn = f"127.0.0.1:{ports['link']}", asyncio.Semaphore(_HANDSHAKES)
-        runners = [SimulatedRunner(machine, address, ca.certificate, key, seed) for machine in machines]
+        runners = [SimulatedRunner(machine, address, ca.certificate, key, behaviour) for machine in machines]
         try:
             async with Tasks() as tasks:
                 for runner in runners:
@@ -141,12 +143,12 @@ async def fill(client: AsyncClient, count: int) -> str:
         numbers = range(first + 1, min(first + _BATCH, count) + 1)
         await client.create_many([NewSession(f"sim-{number}", SessionSpec(image="simulated")) for number in numbers])
     created = time.monotonic() - began
-    running: set[str] = set()
+    started: set[str] = set()
     async with aclosing(client.watch("")) as events:
         async for event in events:
-            if isinstance(event, SessionEvent) and event.session and event.session.state is SessionState.RUNNING:
-                running.add(event.session.uid)
-            if len(running) == count:
+            if isinstance(event, SessionEvent) and event.session and event.session.state in _STARTED:
+                started.add(event.session.uid)
+            if len(started) == count:
                 break
     took, writes = time.monotonic() - began, await _revision(client) - before
     return (

@@ -8,12 +8,13 @@ from __future__ import annotations
 import pytest
 
 from netvps.client import AsyncClient, SessionState
+from netvps.programs.sim.behaviour import Behaviour
 from netvps.programs.sim.simulation import fill, simulated
 
 
 @pytest.mark.e2e
 async def test_sessions_run_stop_and_go_on_simulated_runners() -> None:
-    async with simulated(3, seed=7) as simulation, AsyncClient(simulation.endpoint) as client:
+    async with simulated(3, Behaviour(seed=7)) as simulation, AsyncClient(simulation.endpoint) as client:
         assert "12 sessions are created" in await fill(client, 12)
         placed = [session.runner_name async for session in client.list_sessions()]
         assert sorted({*placed}) == ["lab0", "lab1", "lab2"]
