@@ -1,15 +1,17 @@
-"""`gateway`: ssh through the gateway, over the overlay and by the tunnel, and through an OpenSSH jump host.
+"""`gateway`: ssh through the gateway, over the overlay and by the tunnel, by `netvps ssh-proxy`, and by a jump host.
 
 All lead to Debian on the same Docker engine: ours to the agent, the reference (`ssh -J`) to an sshd in the
 container, and "straight" to that sshd without a jump. A jump host forwards encrypted bytes, and the client encrypts
 twice; the gateway decrypts and encrypts, as it joins two SSH connections. The CPU time is that of the programs between
-client and session: all of netvps' here, and the jump host's sshd.
+client and session: all of netvps' here, and the jump host's sshd. With `ssh-proxy` the client's ssh leads to the agent
+by itself: nothing in between encrypts, and the start of a Python is in each login.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import time
 from functools import partial
 from pathlib import Path
@@ -20,13 +22,14 @@ import grpc
 from bench import transfers
 from bench.image import debian, image_with_sshd
 from bench.jump import jump_host
-from bench.place import Place, ssh_options
+from bench.place import NETVPS, Place, ssh_options
 from bench.result import Goal, Measure, Row, percentile
 from bench.subjects import Container, Session
 from bench.turns import in_turn, milliseconds
 from netvps.adapters.process_usage import children, cpu_seconds
 from netvps.api.v1 import session_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
+from netvps.process.account import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +45,9 @@ _TRANSFERS: Final = 50
 _AS_QUICK: Final = Goal(Measure.RATIO, 1.0)
 _AS_MUCH: Final = Goal(Measure.RATIO, 1.0, at_least=True)
 _MORE: Final = Goal(Measure.RATIO, 1.2, at_least=True)
-_WAYS: Final = ("overlay", "tunnel")
+_WAYS: Final = ("overlay", "tunnel", "ssh-proxy")
+_PLACES: Final = {"overlay": "overlay", "tunnel": "tunnel", "ssh-proxy": "tunnel"}
+"""The installation of each way."""
 _JUMP, _STRAIGHT = "ssh -J", "ssh, straight"
 
 Ways = dict[str, list[str]]
@@ -52,7 +57,7 @@ Samples = dict[str, list[float]]
 def measure(rounds: int) -> list[Row]:
     """Measures a login, streams, files, a typed byte beside streams, CPU time, and the API beside streams."""
     with contextlib.ExitStack() as stack:
-        places = {name: stack.enter_context(Place()) for name in _WAYS}
+        places = {name: stack.enter_context(Place()) for name in _PLACES.values()}
         places["overlay"].env["NETVPS_OVERLAY"] = "true"
         reference = places["tunnel"]
         base = stack.enter_context(debian(reference))
@@ -61,15 +66,15 @@ def measure(rounds: int) -> list[Row]:
         # Where the image has a server, port 22 of the overlay's address is that server's.
         images = {"overlay": base, "tunnel": image}
         ways = {name: stack.enter_context(_session(place, images[name])) for name, place in places.items()}
+        ways["ssh-proxy"] = _by_proxy(reference, ways["tunnel"][-1].partition("@")[0])
         container = Container(reference, image)
         stack.callback(container.remove)
         container.make()
         ways[_JUMP] = jump.ssh(container.address)
         ways[_STRAIGHT] = ["ssh", *ssh_options(reference.key), f"root@{container.address}"]
         rows = _streams(rounds, ways) + _files(rounds, ways, reference.folder) + _typed(rounds, ways)
-        used = {name: partial(_cpu_of, place) for name, place in places.items()} | {
-            _JUMP: partial(_with_children, jump)
-        }
+        used = {name: partial(_cpu_of, places[_PLACES[name]]) for name in _WAYS}
+        used[_JUMP] = partial(_with_children, jump)
         spent = {name: partial(_spent, ways[name], of) for name, of in used.items()}
         for label, samples in _split(in_turn(rounds, spent)):
             rows.append(Row(f"CPU time in between, bytes down, {label}", "s/GB", samples, Goal(Measure.MEDIAN, 4.0)))
@@ -88,6 +93,14 @@ def _session(place: Place, image: str) -> Iterator[list[str]]:
         yield ["ssh", *ssh_options(place.key), "-p", str(place.ports["ssh"]), f"{session.name}@127.0.0.1"]
     finally:
         session.remove()
+
+
+def _by_proxy(place: Place, name: str) -> list[str]:
+    """The command line that leads to a session of a place by `netvps ssh-proxy`."""
+    host = f"{name}.{user_name()}.nv.internal"
+    folders = [f"{each}={place.env[each]}" for each in ("HOME", "NETVPS_STATE_DIR", "NETVPS_RUNTIME_DIR")]
+    proxy = shlex.join(["env", *folders, NETVPS, "ssh-proxy", host])
+    return ["ssh", *ssh_options(place.key), "-o", f"ProxyCommand={proxy}", f"root@{host}"]
 
 
 def _split(samples: Samples) -> list[tuple[str, Samples]]:
