@@ -15,7 +15,7 @@ from tests.cli.fake_client import FakeClient
 
 
 def test_it_is_shown_measured_checked_and_removed() -> None:
-    assert list(network.commands) == ["show", "peers", "check", "purge"]
+    assert list(network.commands) == ["show", "peers", "check", "reserve", "purge"]
     assert "Remove all of the overlay" in (network.commands["purge"].help or "")
 
 

@@ -160,7 +160,7 @@ def test_each_shape_runs_sessions_with_its_restrictions(shape: Shape, busybox: s
         shape.netvps("start", "dev1")
         assert shape.ssh("dev1", "cat /root/file") == "kept\n"
         problems = json.loads(shape.netvps("runner", "ls", "-o", "json"))[0].get("overlayProblems", [])
-        assert not [problem for problem in problems if "sysctl" in problem]
+        assert not [problem for problem in problems if "sysctl" in problem["message"]]
         _check_restrictions(shape)
         _check_secrets(shape)
     finally:

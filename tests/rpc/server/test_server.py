@@ -233,6 +233,7 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
                 "Audit",
                 "Enrollment",
                 "Image",
+                "Lease",
                 "Metrics",
                 "Move",
                 "Network",
