@@ -24,7 +24,7 @@ from bench.image import debian
 from bench.place import Place, free_ports, run, unique
 from bench.result import Goal, Measure, Row, percentile
 from bench.turns import in_turn, milliseconds
-from netvps.adapters.process_usage import cpu_seconds, proportional_bytes
+from netvps.adapters.process_usage import children, cpu_seconds, proportional_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,18 +77,25 @@ def measure(rounds: int) -> list[Row]:
         ways = {_OURS: stack.enter_context(_session(place, app, image))}
         ways[_DIRECT] = stack.enter_context(_container(app, image))
         ways[_CADDY], caddy = stack.enter_context(_caddy(ways[_DIRECT], place.folder))
-        pids = {_OURS: [pid for name, pid in place.programs() if name in {"http", "server"}], _CADDY: [caddy]}
+        server, gateway = _programs(place)
+        pids = {_OURS: [server, gateway], _CADDY: [caddy]}
         rows = _latencies(rounds, ways)
         rates = {name: partial(_rate, ways[name], used) for name, used in pids.items()}
         rows.append(Row("requests a core", "1/s", in_turn(rounds, rates), Goal(Measure.MEDIAN, 3000, at_least=True)))
         for label, name in (("down", "down"), ("up", "up")):
             streams = {each: partial(_megabytes_a_second, getattr(way, name)) for each, way in ways.items()}
             rows.append(Row(f"{_MEGABYTES} MiB {label}", "MB/s", in_turn(rounds, streams)))
-        (gateway,) = [pid for name, pid in place.programs() if name == "http"]
         count = _IDLE if rounds > 1 else 100
         grown = _grown(ways[_OURS], gateway, count)
         rows.append(Row(f"{count:,} idle WebSockets", "MB", {_OURS: [grown]}, Goal(Measure.MEDIAN, 300)))
         return rows
+
+
+def _programs(place: Place) -> tuple[int, int]:
+    """The process ids of the server, and of the gateway, which is its child."""
+    server = next(pid for name, pid in place.programs() if name == "server")
+    named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(server)}
+    return server, next(pid for pid, words in named.items() if b"netvps.programs.http" in words)
 
 
 def _latencies(rounds: int, ways: dict[str, Way]) -> list[Row]:
@@ -171,8 +178,10 @@ def _caddy(behind: Way, folder: Path) -> Iterator[tuple[Way, int]]:
     """Caddy alone in front of the app, without TLS, as the others; and its process id."""
     (port,) = free_ports(1)
     to = ":".join(map(str, behind.address))
+    config = folder / "Caddyfile"
+    config.write_text(f"{{\n\tadmin off\n\tauto_https off\n}}\nhttp://127.0.0.1:{port} {{\n\treverse_proxy {to}\n}}\n")
     folders = {"XDG_DATA_HOME": str(folder / "caddy"), "XDG_CONFIG_HOME": str(folder / "caddy")}
-    command = ["caddy", "reverse-proxy", "--from", f"http://127.0.0.1:{port}", "--to", to]
+    command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(config)]
     with subprocess.Popen(command, env=os.environ | folders, stderr=subprocess.DEVNULL) as process:
         try:
             yield _answering(Way(("127.0.0.1", port), "127.0.0.1")), process.pid
