@@ -14,6 +14,7 @@ from netvps.cli.ui.groups import DefaultGroup
 from netvps.cli.ui.output import emit, note
 from netvps.cli.ui.parse import UNTIL
 from netvps.display.units import moment_words
+from netvps.domain.http.site import MAX_PORT
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +34,7 @@ def url() -> None:
 
 @url.command("print")
 @click.argument("name", type=SESSION)
-@click.argument("port", type=click.IntRange(1, 65_535), required=False)
+@click.argument("port", type=click.IntRange(1, MAX_PORT), required=False)
 @click.option("--open", "open_", is_flag=True, help="Open it in this machine's browser, logged in as you.")
 @click.option("--login", is_flag=True, help="Print a URL that logs a browser in as you, once, within a minute.")
 @click.option("--link", is_flag=True, help="Print a secret URL that opens this port for someone without an account.")
