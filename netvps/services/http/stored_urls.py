@@ -31,7 +31,7 @@ from netvps.services.ends import run_ends, seconds_until_next
 from netvps.services.feed import Topic
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.page import Page, read_page
-from netvps.services.sessions.scope import no_user, permitted_session, user_in_sight
+from netvps.services.sessions.scope import no_user, permitted_session, session_or_user_filter
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -153,12 +153,7 @@ class StoredUrls:
         Raises NotFound, NotPermitted, InvalidInput.
         """
         async with self._store.read() as reader:
-            if session:
-                full_name = SessionName.parse(session, caller.user)
-                found, _ = await permitted_session(reader, caller, full_name, Right.INSPECT, self._clock())
-                where = {"session": found.uid}
-            else:
-                where = {"owner": (await user_in_sight(reader, caller, user)).name}
+            where = await session_or_user_filter(reader, caller, session, user, column="owner", now=self._clock())
             page = await read_page(reader, StoredUrl, page_size, page_token, **where)
             now, named = self._clock(), []
             for url in page.items:

@@ -73,6 +73,19 @@ async def snapshot_filter(reader: Reader, caller: Caller, parent: str, session: 
     return await owner_filter(reader, caller, parent)
 
 
+async def session_or_user_filter(
+    reader: Reader, caller: Caller, session: str, user: str, *, column: str, now: datetime
+) -> dict[str, str]:
+    """The filter for what is stored of one session, NAME or NAME.OWNER; or, if that is '', of a user ('': the caller).
+
+    `column` is where the user is. Raises NotFound, NotPermitted, InvalidInput.
+    """
+    if session:
+        name = SessionName.parse(session, caller.user)
+        return {"session": (await permitted_session(reader, caller, name, Right.INSPECT, now))[0].uid}
+    return {column: (await user_in_sight(reader, caller, user)).name}
+
+
 async def find_session(reader: Reader, caller: Caller, name: SessionName, right: Right = Right.MANAGE) -> Session:
     """The session with that name, to do what no share permits with it. Raises as `permitted_session`."""
     return (await permitted_session(reader, caller, name, right, None))[0]

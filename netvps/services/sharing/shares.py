@@ -17,7 +17,7 @@ from netvps.services.ends import run_ends, seconds_until_next
 from netvps.services.feed import Topic
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.page import Page, read_page
-from netvps.services.sessions.scope import no_user, permitted_session, user_in_sight
+from netvps.services.sessions.scope import no_user, permitted_session, session_or_user_filter
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -105,12 +105,7 @@ class Shares:
         Raises NotFound, NotPermitted, InvalidInput.
         """
         async with self._store.read() as reader:
-            if session:
-                full_name = SessionName.parse(session, caller.user)
-                found, _ = await permitted_session(reader, caller, full_name, Right.INSPECT, self._clock())
-                where = {"session": found.uid}
-            else:
-                where = {"user": (await user_in_sight(reader, caller, user)).name}
+            where = await session_or_user_filter(reader, caller, session, user, column="user", now=self._clock())
             page = await read_page(reader, Share, page_size, page_token, **where)
             return Page(await _named(reader, page.items, self._clock()), page.next_page_token, page.revision)
 
