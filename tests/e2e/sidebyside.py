@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 
 from tests.support.images import libraries
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.e2e.system import System
@@ -103,7 +104,7 @@ class Server:
     async def ended(self, command: str, *, terminal: bool) -> tuple[Any, ...]:
         """How a command ends that gets a line of input, and all that it writes."""
         how: dict[str, Any] = {"term_type": "vt220", "term_size": (80, 24)} if terminal else {}
-        async with asyncio.timeout(30), self._connection.create_process(command, env=SENT, **how) as process:
+        async with asyncio.timeout(PATIENCE), self._connection.create_process(command, env=SENT, **how) as process:
             if not terminal:
                 with suppress(BrokenPipeError):  # it ended without reading
                     process.stdin.write("input\n")

@@ -24,6 +24,7 @@ from netvps.domain.tunnel import (
     SleepNotice,
 )
 from netvps.tasks import Tasks
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,7 +67,7 @@ class FakeAgent:
         await self.tasks.__aexit__()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 await asyncio.sleep(0.005)
 

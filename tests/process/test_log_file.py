@@ -14,6 +14,7 @@ import pytest
 
 from netvps.process.log_file import keep_bounded, rotate_if_too_long
 from netvps.tasks import Tasks
+from tests.support.patience import PATIENCE
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def test_four_rotated_logs_are_kept(tmp_path: Path) -> None:
 
 async def test_a_log_that_is_written_to_begins_again(tmp_path: Path) -> None:
     file, older = tmp_path / "up.log", tmp_path / "up.log.1"
-    async with asyncio.timeout(10), Tasks() as tasks:
+    async with asyncio.timeout(PATIENCE), Tasks() as tasks:
         with own_log(file) as stream:
             tasks.start(keep_bounded(file, limit=100, every=0.01), name="bound")
             for number in range(3):
@@ -78,7 +79,7 @@ async def test_a_disk_that_is_full_loses_no_line(tmp_path: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("shutil.copyfile", full)
-    async with asyncio.timeout(10), Tasks() as tasks:
+    async with asyncio.timeout(PATIENCE), Tasks() as tasks:
         with own_log(tmp_path / "up.log") as stream:
             stream.write(f"{'x' * 200}\n")
             tasks.start(keep_bounded(tmp_path / "up.log", limit=100, every=0.01), name="bound")
@@ -89,6 +90,6 @@ async def test_a_disk_that_is_full_loses_no_line(tmp_path: Path, monkeypatch: py
 
 async def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "up.log").write_text("x" * 200)
-    await asyncio.wait_for(keep_bounded(tmp_path / "up.log", limit=100), 5)
-    await asyncio.wait_for(keep_bounded(tmp_path / "none.log", limit=100), 5)
+    await asyncio.wait_for(keep_bounded(tmp_path / "up.log", limit=100), PATIENCE)
+    await asyncio.wait_for(keep_bounded(tmp_path / "none.log", limit=100), PATIENCE)
     assert (tmp_path / "up.log").stat().st_size == 200

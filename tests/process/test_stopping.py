@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from netvps.process.stopping import Stop
+from tests.support.patience import PATIENCE
 
 
 async def _endlessly(ended: list[str]) -> None:
@@ -19,10 +20,10 @@ async def _endlessly(ended: list[str]) -> None:
 async def test_a_signal_asks_and_a_second_one_hurries() -> None:
     with Stop() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(stop.asked.wait(), 5)
+        await asyncio.wait_for(stop.asked.wait(), PATIENCE)
         assert not stop.at_once.is_set()
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.wait_for(stop.at_once.wait(), 5)
+        await asyncio.wait_for(stop.at_once.wait(), PATIENCE)
 
 
 async def test_work_is_cancelled_when_a_stop_is_asked_for() -> None:

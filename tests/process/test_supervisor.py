@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from netvps.errors import ConfigError, TimedOut
 from netvps.process import supervisor
 from netvps.process.supervisor import Child, ChildDied, Watchdog
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -33,14 +34,14 @@ def _lives(pid: int) -> bool:
 
 
 async def _until_another(state: Path, pid: int) -> int:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (now := _pid(state)) == pid:
             await asyncio.sleep(0.05)  # a process of its own: there is nothing to await
     return now
 
 
 async def _until_said(logged: Sequence[Mapping[str, object]], event: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while event not in [line["event"] for line in logged]:
             await asyncio.sleep(0.05)
 
@@ -130,7 +131,7 @@ async def test_a_child_that_hangs_is_stopped_without_waiting_for_it(arguments: l
             os.kill(first, signal.SIGSTOP)
             await _until_said(logged, "a child process hangs")
             keeping.cancel()
-    await asyncio.wait_for(child.stop(), 30)
+    await asyncio.wait_for(child.stop(), PATIENCE)
     assert not _lives(first)
 
 
@@ -140,7 +141,7 @@ async def test_a_child_tells_where_it_is_when_asked(
     child = Child("server", arguments, os.environ, 10)
     try:
         await child.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while "run_to_end" not in capfd.readouterr().err:  # taking it may lose what is being written just then
                 os.kill(_pid(state), signal.SIGUSR1)
                 await asyncio.sleep(0.2)

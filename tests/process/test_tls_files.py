@@ -15,6 +15,7 @@ from netvps.errors import ConfigError
 from netvps.process import tls_files
 from netvps.process.tls_files import TlsFiles
 from netvps.tasks import Tasks
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ async def test_a_new_pair_is_taken_and_a_broken_one_is_not(
         writer.close()
         return str(writer.get_extra_info("peercert")["serialNumber"])
 
-    async with Tasks() as tasks, asyncio.timeout(20):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=files.context)
         port = server.sockets[0].getsockname()[1]
         tasks.start(files.follow(), name="files")

@@ -26,6 +26,7 @@ from netvps.programs.wiring.identity import Identity, save_identity
 from netvps.rpc.client.client import Client, Endpoint
 from netvps.rpc.client.link_client import join
 from netvps.settings import ServerSettings, load
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ async def _run(words: list[str]) -> int:
     import sys
 
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "netvps.programs.sweep", *words)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         return await process.wait()
 
 

@@ -22,6 +22,7 @@ from netvps.process import tls_files
 from netvps.programs import web
 from netvps.programs.web import KEY_TITLE, ClientAccount, ContextAccounts
 from tests.rpc.site import ALICE, ROOT, Site, open_site
+from tests.support.patience import PATIENCE
 
 GIVEN: dict[str, Any] = {
     "open_link": True,
@@ -170,7 +171,7 @@ async def test_it_serves_with_tls_gives_links_to_whom_asks_and_reads_a_new_certi
     given = GIVEN | {"listen": f"127.0.0.1:{port}", "tls_cert": str(certificate), "tls_key": str(key)}
     running = asyncio.create_task(web.run(local(site), given))
     links: list[str] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not links and not running.done():
             links = printed(capsys)
             await asyncio.sleep(0.02)
@@ -203,11 +204,11 @@ async def test_it_serves_with_tls_gives_links_to_whom_asks_and_reads_a_new_certi
         assert await titles(site) == [KEY_TITLE] * 2
         before = await serial()
         write()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while await serial() == before:
                 await asyncio.sleep(0.05)
     os.kill(os.getpid(), signal.SIGTERM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await running
     assert await titles(site) == [], "its logins end with it"
     assert not list(runtime.glob("web-*"))

@@ -73,6 +73,7 @@ from netvps.services.snapshots.snapshots import Snapshots
 from netvps.services.snapshots.take import Limits
 from netvps.tasks import Tasks
 from tests.fakes.store import MemoryStore
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -92,7 +93,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def soon(condition: Callable[[], Any], seconds: float = 5.0) -> None:
+async def soon(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
     """Returns once the condition holds; it may be a coroutine function."""
     async with asyncio.timeout(seconds):
         while True:

@@ -23,6 +23,7 @@ from netvps.runner import assignment_store
 from netvps.runner.assignment_store import AssignmentStore, read_assignments
 from netvps.tasks import Tasks
 from tests.fakes.keys import ed25519
+from tests.support.patience import PATIENCE
 
 SNAPSHOT = SnapshotImage("s", "u", "i:1", "sha256:1", 5, 2, "here", 3, datetime(2026, 11, 21, tzinfo=UTC))
 SPEC = SessionSpec(
@@ -73,7 +74,7 @@ async def running(path: Path) -> AsyncIterator[AssignmentStore]:
 async def kept(store: AssignmentStore, assignment: Assignment) -> None:
     done = asyncio.Event()
     store.save(assignment, done.set)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await done.wait()
 
 
@@ -163,7 +164,7 @@ async def test_a_thousand_assignments_do_not_stop_the_loop(path: Path) -> None:
         for number in range(1000):
             store.save(replace(WANT, session_uid=f"s{number}"), done.set if number == 999 else lambda: None)
             await asyncio.sleep(0)  # as messages come
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await done.wait()
     assert len(AssignmentStore(path).assignments) == 1000
     assert longest < 0.5  # some ms, on a machine that does nothing else

@@ -13,6 +13,7 @@ from netvps.errors import DataLoss, Exhausted, NotFound, Unavailable
 from netvps.runner import copies
 from netvps.runner.copies import CopyOrders
 from tests.runner.lab import ScriptedLink
+from tests.support.patience import PATIENCE
 
 SESSION, UID, OTHER = "000000000000s", "0000000000001", "0000000000002"
 ORDER = CopyOrder(SESSION, UID)
@@ -110,7 +111,7 @@ class Copied:
         self._news.set()
 
     async def until(self, condition: Callable[[CopyReport], bool]) -> CopyReport:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 for report in self.reports:
                     if condition(report):

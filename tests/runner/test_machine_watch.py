@@ -13,6 +13,7 @@ from netvps.domain.session.container import ENGINE_AWAY
 from netvps.errors import NetvpsError, Unavailable
 from netvps.runner import machine_watch
 from netvps.runner.machine_watch import MachineWatch
+from tests.support.patience import PATIENCE
 
 
 class Engine:
@@ -47,7 +48,7 @@ async def test_an_engine_that_does_not_answer_is_reported_at_once_and_so_is_its_
     monkeypatch.setattr(machine_watch, "_ENGINE_SECONDS", 0.1)
     await watch.check()
     assert (watch.capacity, watch.engine_problem, changes.empty()) == (Capacity(2), "", True)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         running = group.create_task(watch.run())
         for error, hangs, reported in (
             (Unavailable("Docker does not answer", reason=ENGINE_AWAY), False, "Docker does not answer"),

@@ -14,6 +14,7 @@ from netvps.domain.session.spec import SessionSpec
 from netvps.errors import Unavailable
 from netvps.runner.metrics import MetricsSampler
 from tests.runner.lab import Lab
+from tests.support.patience import PATIENCE
 
 
 class Meter:
@@ -45,7 +46,7 @@ HALF = Measurement(0.5, 7, 10.0, 0.0)
 async def sampling(meter: Meter) -> AsyncIterator[tuple[MetricsSampler, asyncio.Queue[MetricsReport]]]:
     reports: asyncio.Queue[MetricsReport] = asyncio.Queue()
     sampler = MetricsSampler(meter, reports.put_nowait, interval=0.001)
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         task = group.create_task(sampler.run())
         yield sampler, reports
         task.cancel()

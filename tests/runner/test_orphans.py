@@ -11,6 +11,7 @@ from netvps.errors import Unavailable
 from netvps.runner.orphans import Orphans
 from netvps.runner.ports import Machine
 from netvps.tasks import Tasks
+from tests.support.patience import PATIENCE
 
 
 class UnreliableMachine:
@@ -51,7 +52,7 @@ async def test_only_what_is_orphaned() -> None:
     port: Machine = machine
     async with Tasks() as tasks:
         tasks.start(Orphans(port, machine.erase, 0.01).sweep(lambda: frozenset({"known"})), name="sweep")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await machine.erased.wait()
     assert machine.uids == {"known"}
     assert machine.looks >= 3  # seen twice, after the look that failed

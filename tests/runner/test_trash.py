@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from netvps.runner.trash import Trash, remove_tree
+from tests.support.patience import PATIENCE
 
 
 def test_a_deep_and_wide_tree_goes_and_what_links_in_it_lead_to_stays(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ async def test_what_an_earlier_process_left_is_removed_and_a_failure_stops_nothi
     monkeypatch.setattr("netvps.runner.trash.remove_tree", failing)
     for left in (1, 0):
         running = asyncio.create_task(Trash(tmp_path).run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(list(tmp_path.iterdir())) > left:
                 await asyncio.sleep(0.01)
         running.cancel()

@@ -14,6 +14,7 @@ from netvps.services import ends
 from netvps.services.feed import Topic
 from netvps.tasks import Tasks
 from tests.fakes.world import ROOT
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -41,7 +42,7 @@ async def test_it_is_done_again_after_a_change_its_time_and_an_error(
             raise Unavailable("the database is away")
         return seconds
 
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(ends.run_ends(world.feed, Topic(User.kind), expire), name="ends")
         await called.get()
         await world.access.create_user(ROOT, "eve", Role.USER)

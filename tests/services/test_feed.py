@@ -13,6 +13,7 @@ from netvps.services.feed import Feed, Topic, topics_of
 from netvps.tasks import Tasks
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ ANY = Topic()
 
 
 async def _names(news: Subscription, count: int) -> list[str]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         return [(await anext(news)).resource.key for _ in range(count)]
 
 

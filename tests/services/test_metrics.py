@@ -14,6 +14,7 @@ from netvps.errors import NotFound
 from netvps.services.metrics import Metrics
 from netvps.services.ports import Received
 from tests.fakes.world import ALICE, BOB, ROOT, World
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -60,7 +61,7 @@ class Source:
         self._waiting.put_nowait([Received(each, world.clock(), USED) for each in (*sorted(self.targets), ("x", "y"))])
 
     async def until(self, *targets: tuple[str, str]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while self.targets != frozenset(targets):
                 await asyncio.sleep(0.001)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
 
+from tests.support.patience import PATIENCE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -47,7 +49,7 @@ class Browser:
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert self._process.stderr is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while (found := re.search(rb"listening on (ws://\S+)", await self._process.stderr.readline())) is None:
                 assert self._process.returncode is None
         self._drain = asyncio.create_task(self._process.stderr.read())
@@ -87,7 +89,7 @@ class Browser:
         answer = self._answers[self._number] = asyncio.get_running_loop().create_future()
         message = {"id": self._number, "method": method, "params": parameters}
         await self._socket.send_json(message | ({"sessionId": session} if session else {}))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             found = await answer
         assert "error" not in found, f"{method}: {found['error']}"
         result: dict[str, Any] = found["result"]

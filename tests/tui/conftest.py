@@ -19,6 +19,7 @@ from netvps.domain.session.session import SessionReport, SessionState
 from netvps.domain.session.spec import SessionSpec
 from tests.rpc.site import ROOT, Site, hello, open_site, soon
 from tests.support.command_lines import problem
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -67,7 +68,7 @@ class Running:
     async def type(self, text: str) -> None:
         await self.pilot.press(*({" ": "space"}.get(letter, letter) for letter in text))
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 10) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
         """Returns once the condition holds on what the app shows."""
         await soon(condition, seconds)
 

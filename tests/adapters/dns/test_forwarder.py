@@ -16,6 +16,7 @@ from netvps.adapters.dns.exchange import ask as ask_one
 from netvps.adapters.dns.forwarder import SECONDS, Forwarder
 from netvps.adapters.dns.wire import Query, read
 from tests.adapters.dns.resolver import Resolver, answering, cut_short, reply, silent
+from tests.support.patience import PATIENCE
 
 
 class Listed:
@@ -134,5 +135,5 @@ async def test_a_resolver_whose_tcp_hangs_blocks_no_other(monkeypatch: pytest.Mo
     monkeypatch.setattr("netvps.adapters.dns.forwarder.SECONDS", 0.4)
     async with Resolver(cut_short).running() as port:
         with socket.create_server(("127.0.0.1", port)):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 assert (await ask(port, "127.0.0.1")).rcode() == dns.rcode.SERVFAIL

@@ -19,6 +19,7 @@ from netvps.domain.session.session import Assignment, DesiredState, SnapshotImag
 from netvps.domain.session.spec import Network, SessionSpec
 from netvps.domain.uid import make_uid
 from tests.support.images import busybox_archive
+from tests.support.patience import PATIENCE
 
 CHANGES = [
     'ENTRYPOINT ["/bin/sh","-c"]', 'CMD ["echo hello"]', "USER nobody", "WORKDIR /tmp", "ENV A=1", "LABEL mine=yes",
@@ -59,7 +60,7 @@ class Bench:
         created = (await self.engine.inspect(self.assignment)).container
         assert created is not None
         await self.engine.start(created)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while (
                 found := (await self.engine.inspect(self.assignment)).container
             ) is None or found.status is not Status.EXITED:

@@ -14,6 +14,7 @@ from docker.api.client import APIClient
 from docker.types import CancellableStream
 
 from netvps.adapters.docker.client import Docker, Work
+from tests.support.patience import PATIENCE
 
 DIGESTS = {
     "APIClient._post": "ebeca1c1d86f96d7",
@@ -72,7 +73,7 @@ async def test_a_mass_of_snapshots_keeps_nothing_else_waiting() -> None:
         asyncio.create_task(engine.call_slowly("c", lambda _: gate.wait(20), work=Work.COMMIT)) for _ in range(100)
     ]
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await engine.call("short", lambda _: 1) == 1
             assert await engine.call_slowly("removal", lambda _: 2, work=Work.REMOVAL) == 2
             assert await engine.call_slowly("transfer", lambda _: 3) == 3

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from netvps.adapters.docker.events import Events
+from tests.support.patience import PATIENCE
 
 UID = "0123456789abc"
 OURS = {"netvps.session_id": UID, "netvps.node": "node", "name": f"netvps-vps-{UID}"}
@@ -71,7 +72,7 @@ async def test_an_engine_that_is_away_is_said_once_and_that_it_is_back(monkeypat
     flaky = FlakyDocker(failures=3)
     heard: asyncio.Queue[str] = asyncio.Queue()
     with capture_logs() as logged:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             watching = group.create_task(Events(cast("Any", flaky), "node").watch(heard.put_nowait))
             assert [await heard.get() for _ in range(2)] == ["", ""]  # once when it is lost, once when it is back
             assert heard.empty()
@@ -86,7 +87,7 @@ async def test_all_look_again_after_each_connection(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("netvps.adapters.docker.events._AGAIN_MAX", 0.01)
     flaky = FlakyDocker(failures=0)
     heard: asyncio.Queue[str] = asyncio.Queue()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         watching = group.create_task(Events(cast("Any", flaky), "node").watch(heard.put_nowait))
         assert await heard.get() == ""
         flaky.streams[0].closed.set()

@@ -15,6 +15,7 @@ from netvps.domain.overlay.kernel import operations as op
 from netvps.domain.overlay.kernel.links import ObjectNames, Route
 from netvps.domain.overlay.kernel.operations import EntryChanged, KernelEvent, LinksChanged, PortChanged
 from tests.support.namespaces import Namespace, namespace
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.netns
 MAC = "02:00:00:00:00:09"
@@ -36,7 +37,7 @@ def index(host: Namespace, link: str) -> int:
 
 @asynccontextmanager
 async def listening(own: Own) -> AsyncIterator[AsyncGenerator[KernelEvent, None]]:
-    async with aclosing(Events(ObjectNames(), lambda: own).stream()) as stream, asyncio.timeout(20):
+    async with aclosing(Events(ObjectNames(), lambda: own).stream()) as stream, asyncio.timeout(PATIENCE):
         assert await anext(stream) == LinksChanged("the subscription begins")
         yield stream
 
@@ -96,7 +97,7 @@ async def test_news_that_were_lost_are_reported_as_such(host: Namespace) -> None
             real.close()
 
     events = Events(ObjectNames(), lambda: Own(index(host, "nv0"), 201))
-    async with aclosing(events.stream()) as stream, asyncio.timeout(20):
+    async with aclosing(events.stream()) as stream, asyncio.timeout(PATIENCE):
         await anext(stream)
         real = events._socket
         events._socket = Full()  # type: ignore[assignment]

@@ -30,6 +30,7 @@ from netvps.runner.overlay.links import Links
 from netvps.tasks import Tasks
 from tests.adapters.probe.bad_card import Forgets, bad_cards, everything, segments
 from tests.support.namespaces import Namespace, enter, namespace
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.netns
 HOME, PORT = "127.0.0.1", 14789
@@ -92,7 +93,7 @@ async def test_few_at_once(echo: TcpEcho) -> None:
     assert await echo.exchange(HOME, PORT, 1450) is TcpOutcome.BROKEN
     for _, writer in opened:
         writer.transport.abort()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while await echo.exchange(HOME, PORT, 1450) is not TcpOutcome.GOOD:
             await asyncio.sleep(0.01)
 

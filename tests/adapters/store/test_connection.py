@@ -14,6 +14,7 @@ from netvps.adapters.store import open_store
 from netvps.adapters.store.connection import unbroken
 from netvps.adapters.store.dialects.dialect import READERS
 from netvps.domain.runner.runner import Lease
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
@@ -99,7 +100,7 @@ async def test_cancelled_at_any_await_it_harms_no_other(store: SqlStore, other: 
         task = asyncio.ensure_future(work)
         await asyncio.wait((task,))
         assert task.cancelled() is work.reached
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await put_pair(other, f"other-{step}")  # it is not locked
             await put_pair(store, f"same-{step}")
             await read_at_once(store, READERS)

@@ -10,6 +10,7 @@ import pytest
 
 from netvps.adapters.store import open_store
 from netvps.domain.runner.runner import Lease
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,6 @@ async def test_closing_ends_its_tasks_and_threads(url: str, clock: Clock) -> Non
     with pytest.raises(ZeroDivisionError):
         await fail()
     assert asyncio.all_tasks() == tasks
-    async with asyncio.timeout(10):  # the last of a thread comes after the last of its work
+    async with asyncio.timeout(PATIENCE):  # the last of a thread comes after the last of its work
         while mine():
             await asyncio.sleep(0.01)

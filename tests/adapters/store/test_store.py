@@ -27,6 +27,7 @@ from netvps.services.access.invitations import Invitations
 from netvps.services.access.registration import Registrations
 from tests.fakes.ca import FakeCa
 from tests.fakes.keys import ed25519
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +126,7 @@ async def test_wait_returns_at_a_commit_and_loses_none(store: SqlStore) -> None:
                 seen.append(change.revision)
                 after = change.revision
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         group.create_task(follow())
         for number in range(50):
             await put_lease(store, number)
@@ -138,7 +139,7 @@ async def test_a_lock_of_another_program_is_waited_for_and_readers_do_not(
     await put_lease(store, 0)
     async with (
         open_store(url, clock) as other,
-        asyncio.timeout(30),
+        asyncio.timeout(PATIENCE),
         asyncio.TaskGroup() as group,
         other.write("slow") as transaction,
     ):
@@ -154,7 +155,7 @@ async def test_a_lock_of_another_program_is_waited_for_and_readers_do_not(
 
 
 async def test_a_cancelled_waiter_harms_no_other(store: SqlStore) -> None:
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         doomed = group.create_task(store.wait(0))
         other = group.create_task(store.wait(0))
         await asyncio.sleep(0)
@@ -168,7 +169,7 @@ async def test_a_cancelled_waiter_harms_no_other(store: SqlStore) -> None:
 async def test_wait_hears_of_another_process(store: SqlStore, url: str, clock: Callable[[], datetime]) -> None:
     async with open_store(url, clock) as other:
         await put_lease(other, 1)
-        await asyncio.wait_for(store.wait(0), 5)
+        await asyncio.wait_for(store.wait(0), PATIENCE)
 
 
 async def test_a_cancelled_writer_leaves_nothing_and_blocks_no_other(store: SqlStore) -> None:
@@ -225,7 +226,7 @@ async def test_everything_is_there_after_reopening(url: str, clock: Callable[[],
         stored = await put_lease(store, 1)
     async with open_store(url, clock) as store:
         assert await store.cluster_id() == cluster
-        await asyncio.wait_for(store.wait(0), 5)
+        await asyncio.wait_for(store.wait(0), PATIENCE)
         assert [change.revision for change in await store.changes(0, 10)] == [stored]
 
 
@@ -237,7 +238,7 @@ async def test_a_killed_writer_loses_nothing_that_it_acknowledged(url: str, cloc
         )
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 for _ in range(7 + 13 * life):
                     acknowledged = int(await process.stdout.readline())
         finally:
@@ -287,7 +288,7 @@ async def test_the_log_is_kept_short_by_bytes_too(store: SqlStore, monkeypatch: 
     for _ in range(10):
         async with store.write("me") as transaction:
             await transaction.put(_large("s1"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await grown
     assert await store.compact(1000, 350_000) == 6
     assert [change.revision for change in await store.changes(6, 100)] == [7, 8, 9, 10]
@@ -327,7 +328,7 @@ async def test_a_named_transaction_has_a_point_on_either_side_of_its_commit(
 
 async def test_a_waiter_is_woken_by_a_greater_revision_only() -> None:
     news = News()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         waiter = group.create_task(news.wait(3))
         for revision in (1, 3, 2, 3):
             news.publish(revision)
@@ -348,7 +349,7 @@ async def test_a_publication_between_two_waits_is_not_lost() -> None:
 
 async def test_all_waiters_are_woken_at_once() -> None:
     news = News()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         waiters = [group.create_task(news.wait(0)) for _ in range(100)]
         await asyncio.sleep(0)
         waiters[50].cancel()

@@ -12,6 +12,7 @@ from netvps.cli.access import udp_relay
 from netvps.cli.access.udp_relay import Flows, relay
 from netvps.errors import ConfigError
 from tests.e2e.system import free_ports
+from tests.support.patience import PATIENCE
 
 ANSWERS = """
 import sys
@@ -31,7 +32,7 @@ async def test_each_peer_gets_its_own_answers(monkeypatch: pytest.MonkeyPatch) -
     relaying = asyncio.create_task(relay(ARGV, "127.0.0.1", [(port, 53)]))
     loop = asyncio.get_running_loop()
     sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         for number, sock in enumerate(sockets):
             sock.setblocking(False)
             answer = b""

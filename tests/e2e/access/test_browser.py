@@ -19,6 +19,7 @@ from netvps.client import Client, Endpoint
 from tests.e2e.system import NETVPS, System, free_ports
 from tests.support import browser
 from tests.support.browser import Browser, Tab
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
 
@@ -56,13 +57,13 @@ async def web(ui_system: System, tmp_path_factory: pytest.TempPathFactory) -> As
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             link = (await process.stdout.readline()).decode().strip()
         async with Browser(tmp_path_factory.mktemp("profile")) as chromium:
             yield Web(ui_system, f"http://{address}/", link, chromium)
     finally:
         process.terminate()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             code = await process.wait()
     assert code == 0
     with Client(Endpoint(f"unix:{ui_system.runtime}/api.sock")) as client:

@@ -27,6 +27,7 @@ from netvps.process.account import user_name
 from tests.e2e.documents.printed import plain_ssh
 from tests.e2e.system import NETVPS, Answer, System, docker, free_ports
 from tests.gateway.tui.viewer import Viewer
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
@@ -216,7 +217,7 @@ async def test_three_hundred_commands_of_one_connection(system: System) -> None:
         "127.0.0.1", system.ports["ssh"], username="dev1", client_keys=[str(system.home / "ui-key")],
         known_hosts=None, config=None,
     )  # fmt: skip
-    async with connecting as client, asyncio.timeout(60):
+    async with connecting as client, asyncio.timeout(PATIENCE):
         gate = asyncio.Semaphore(100)
 
         async def one(number: int) -> int | None:

@@ -12,6 +12,7 @@ import pytest
 from netvps.gateway.tui.refusal import REFUSED
 from tests.e2e.system import System
 from tests.gateway.tui.viewer import Viewer
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
@@ -53,7 +54,7 @@ async def test_it_sends_nothing_while_nothing_changes(system: System) -> None:
     async with Viewer(_ssh(system)) as person:
         await person.until(b"dev1")
         quiet = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while quiet < 20:  # two seconds
                 person.seen.clear()
                 await asyncio.sleep(0.1)

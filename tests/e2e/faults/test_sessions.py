@@ -27,6 +27,7 @@ from netvps.domain.runner.docker_names import container_name
 from netvps.domain.session.session import DesiredState, SessionState
 from netvps.process.agent_program import agent_program
 from tests.runner.lab import Lab
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -114,7 +115,7 @@ class OnTheEngine(RuleBasedStateMachine):
         """Again if the container is struck, or restarts, at that very moment."""
         command = f"touch {LOG}; grep -qx {self.lines} {LOG} || echo {self.lines} >> {LOG}; sync; cat {LOG}; echo end"
         self.lines += 1
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while (said := await self._said(command)) is None:
                 await asyncio.sleep(0.1)
         assert said == [str(number) for number in range(self.lines)], "something that was written is lost"

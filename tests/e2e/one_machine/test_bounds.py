@@ -24,6 +24,7 @@ from netvps.process.readiness import Outcome, await_outcome
 from netvps.rpc.client.channel import TLS_OPTIONS, channel_credentials
 from netvps.rpc.client.client import Client, Endpoint
 from tests.e2e.system import System, new_system
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -44,7 +45,7 @@ class Server:
     async def start(self) -> None:
         """Returns once it serves."""
         reading = self._launch()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             assert await await_outcome(reading) == Outcome()
 
     def _launch(self) -> int:
@@ -172,7 +173,7 @@ async def test_two_hundred_clients_that_come_back_at_once_are_all_served(server:
         server.kill()
         await server.start()
         began = time.monotonic()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             after = await asyncio.gather(
                 *(caught_up(client, seen) for client, (_, seen) in zip(clients, before, strict=True))
             )

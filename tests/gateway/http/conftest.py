@@ -21,6 +21,7 @@ from netvps.gateway.http.requests import Requests
 from netvps.gateway.http.server import HttpServer
 from netvps.services.access.logins import SessionRef
 from netvps.services.http.visits import LINK_ENDED, AdmittedRequest
+from tests.support.patience import PATIENCE
 
 SITE = Site.parse("http://localhost:7481", "alice")
 ALICE, BOB = "8080--dev1.localhost", "8080--dev1--bob.localhost"
@@ -178,7 +179,7 @@ class World:
         writer.write(data)
         if eof:
             writer.write_eof()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return await reader.read()
 
     async def get(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from netvps.gateway.http import exchange
 from tests.gateway.http.conftest import ALICE, BOB, World, read_head
+from tests.support.patience import PATIENCE
 
 GET = f"GET /x?y=1 HTTP/1.1\r\nHost: {ALICE}\r\nCookie: netvps=alice\r\n".encode()
 POST = GET.replace(b"GET", b"POST", 1)
@@ -144,7 +145,7 @@ async def test_an_app_that_leaves_its_connection_open_does_not_hold_the_client(w
 
     await world.app(app)
     assert (await world.get()).endswith("2\r\nok\r\n0\r\n\r\n")
-    await asyncio.wait_for(gone.wait(), 5)
+    await asyncio.wait_for(gone.wait(), PATIENCE)
 
 
 async def test_a_client_that_takes_nothing_stalls_its_app_and_not_memory(world: World) -> None:
@@ -240,7 +241,7 @@ async def test_a_stalled_body_is_cut_off(world: World, monkeypatch: pytest.Monke
     await world.app(app)
     _, writer = await world.connect()
     writer.write(POST + b"Content-Length: 3\r\n\r\na")
-    await asyncio.wait_for(gone.wait(), 10)
+    await asyncio.wait_for(gone.wait(), PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ async def test_bytes_of_one_connection_reach_one_session_alone(
         writer.write(piece)
         await asyncio.sleep(0)
     writer.write_eof()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         with contextlib.suppress(ConnectionError):
             await reader.read()
     first = b"alice" if b"netvps=alice" in requests[0] else b"bob"

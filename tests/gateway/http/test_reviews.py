@@ -13,6 +13,7 @@ from netvps.services.http.visits import AdmittedRequest
 from tests.gateway.http.conftest import ALICE, World, read_head
 from tests.gateway.http.test_exchange import GET, echo
 from tests.gateway.http.test_requests import sleeps
+from tests.support.patience import PATIENCE
 
 UPGRADE = GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
@@ -44,7 +45,7 @@ async def test_an_open_websocket_ends_with_what_let_it_through(world: World) -> 
     del world.plane.states["alice"]
     listener("alice")
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(reader.read(), 10)
+        await asyncio.wait_for(reader.read(), PATIENCE)
 
 
 async def test_an_open_websocket_ends_with_the_url_that_let_it_through(world: World) -> None:
@@ -61,7 +62,7 @@ async def test_an_open_websocket_ends_with_the_url_that_let_it_through(world: Wo
     assert await reader.readexactly(1) == b"x"
     listener("uid-alice")
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(reader.read(), 10)
+        await asyncio.wait_for(reader.read(), PATIENCE)
 
 
 async def test_a_change_while_it_is_asked_is_not_missed(world: World) -> None:

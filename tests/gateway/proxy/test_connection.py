@@ -22,6 +22,7 @@ from netvps.gateway.proxy import connection
 from netvps.gateway.ssh.gateway import ConnectionLimits
 from netvps.process.agent_program import agent_program
 from tests.gateway.conftest import UID, Sshd, World, a_world
+from tests.support.patience import PATIENCE
 
 ALICE = Caller("alice", Role.USER)
 ATTACHMENT = bytes(range(OPEN_SIZE))
@@ -68,7 +69,7 @@ async def greeted(world: World, host: str = "dev1") -> Streams:
 
 async def answer(streams: Streams) -> bytes:
     """The first line; the connection must end after it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         found = await streams[0].readline()
         assert await streams[0].read() == b""
     streams[1].close()
@@ -122,7 +123,7 @@ async def test_who_lost_access_is_out_at_once(world: World) -> None:
     await reader.readline()
     world.authorizer.users.clear()
     world.tunnels.access_changed("alice")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await reader.read() == b""
     writer.close()
 

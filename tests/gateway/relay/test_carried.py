@@ -8,6 +8,7 @@ import socket
 from netvps.gateway.relay import wire
 from netvps.gateway.relay.carried import Carried
 from netvps.gateway.relay.wire import Kind
+from tests.support.patience import PATIENCE
 
 
 async def test_counts_come_at_the_end_and_an_abort_asks_for_it() -> None:
@@ -21,7 +22,7 @@ async def test_counts_come_at_the_end_and_an_abort_asks_for_it() -> None:
     counts = (7).to_bytes(8, "big") + (9).to_bytes(8, "big")
     await loop.sock_sendall(theirs, wire.encode(Kind.COUNTS, 0, counts))
     theirs.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await carried.closed.wait()
     assert (carried.received, carried.sent) == (7, 9)
     carried.abort()

@@ -13,10 +13,11 @@ import pytest
 
 from netvps.gateway.relay.process import SocketProcess
 from netvps.process.agent_program import agent_program
+from tests.support.patience import PATIENCE
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.005)
 

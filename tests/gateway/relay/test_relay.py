@@ -19,6 +19,7 @@ from netvps.process.agent_program import agent_program
 from tests.gateway.conftest import FakePlace, Ran, Sshd, World, a_world, run
 from tests.gateway.ssh import test_gateway as clients
 from tests.gateway.ssh.test_pipe import Client, connect
+from tests.support.patience import PATIENCE
 
 MIB = 1 << 20
 SAME = (
@@ -133,7 +134,7 @@ async def test_when_the_relay_dies_its_connections_end_and_the_next_is_served(re
     pid = relayed.relay.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert await asyncio.wait_for(process.wait(), 5) == 255
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 255
     await relayed.agent.until(lambda: not relayed.gateway.connections)
     assert (await run(relayed.ssh("exit 7"))).code == 7
     await relayed.agent.until(lambda: relayed.relay is not None and relayed.relay.pid not in {None, pid})
@@ -166,7 +167,7 @@ async def test_what_the_client_sends_before_the_session_is_there_comes_first(rel
     await client._options.waiter  # type: ignore[misc]
     for number in range(100):
         client.send_packet(80, String(b"unknown-%d" % number), Boolean(False))
-    ran = await asyncio.wait_for(client.run("cat; exit 4", input="hello"), 10)
+    ran = await asyncio.wait_for(client.run("cat; exit 4", input="hello"), PATIENCE)
     assert (ran.exit_status, ran.stdout) == (4, "hello")
     client.abort()
     await client.wait_closed()
@@ -180,7 +181,7 @@ async def test_a_client_that_breaks_the_protocol_is_ended_with_the_reason(relaye
     (connection,) = relayed.gateway._connections
     assert client._transport is not None
     client._transport.write(b"\xff" * 64)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await client.wait_closed()
     await relayed.agent.until(lambda: not relayed.gateway.connections)
     assert "Max packet size exceeded" in str(connection.downstream.lost)
@@ -198,7 +199,7 @@ async def test_a_reader_that_stalls_costs_bounded_memory(relayed: World) -> None
         (connection,) = relayed.gateway._connections
         assert connection.upstream is not None
         before = -1
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while before != connection.upstream.passed:
                 before = connection.upstream.passed
                 await asyncio.sleep(1.2)

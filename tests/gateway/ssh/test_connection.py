@@ -16,6 +16,7 @@ from netvps.gateway.ssh.connection import State
 from netvps.gateway.ssh.gateway import SshGateway
 from netvps.gateway.ssh.listener import listen_at
 from tests.gateway.conftest import Sshd, World, a_world, new_key, run
+from tests.support.patience import PATIENCE
 
 
 async def connected(world: World) -> asyncssh.SSHClientConnection:
@@ -44,7 +45,7 @@ async def test_a_connection_goes_from_login_to_its_end(world: World) -> None:
         assert connection.state is State.JOINED
     await world.agent.until(lambda: connection.state is State.ENDED)
     assert connection.upstream
-    await asyncio.wait_for(connection.upstream.wait_closed(), 10)
+    await asyncio.wait_for(connection.upstream.wait_closed(), PATIENCE)
     writer.transport.abort()
     await world.agent.until(lambda: stranger.state is State.ENDED)
     assert (world.gateway.connections, world.gateway.unauthenticated) == (0, 0)
@@ -72,7 +73,7 @@ async def test_a_removed_key_ends_a_connection_that_no_agent_is_notified_of(
         await world.agent.until(lambda: not world.tunnels.controls)
         assert (await client.run("echo still in")).stdout == "still in\n"
         world.authorizer.keys.clear()
-        await asyncio.wait_for(client.wait_closed(), 10)
+        await asyncio.wait_for(client.wait_closed(), PATIENCE)
 
 
 async def test_a_login_resumes_a_paused_session_and_says_so(world: World) -> None:

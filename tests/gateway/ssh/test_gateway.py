@@ -19,6 +19,7 @@ from netvps.errors import ConfigError
 from netvps.gateway.ssh.gateway import ConnectionLimits
 from netvps.gateway.ssh.listener import listen_at
 from tests.gateway.conftest import Ran, Sshd, World, a_world, free_port, new_key, run
+from tests.support.patience import PATIENCE
 
 MIB = 1 << 20
 
@@ -133,7 +134,7 @@ async def ask_through(world: World, *options: str, port: int = 0, path: str = ""
     argv = world.ssh("-o", "ExitOnForwardFailure=yes", *options, "-N")
     process = await asyncio.create_subprocess_exec(*argv)
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             reader, writer = await connect(process, port, path)
             writer.write(b"x" * 300_000)
             writer.write_eof()
@@ -177,7 +178,7 @@ async def test_agent_forwarding(world: World) -> None:
 async def test_control_master(world: World) -> None:
     control = ("-o", f"ControlPath={world.folder}/mux")
     master = await asyncio.create_subprocess_exec(*world.ssh("-N", "-M", options=control))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not (world.folder / "mux").exists():
             await asyncio.sleep(0.01)
     ran = await asyncio.gather(*(run(world.ssh(f"exit {n}", options=control)) for n in range(5)))
@@ -283,7 +284,7 @@ async def test_a_stalled_reader_stalls_the_sender_and_not_memory(world: World) -
         (connection,) = world.gateway._connections
         assert connection.upstream is not None
         before = -1
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while before != connection.upstream.passed:
                 before = connection.upstream.passed
                 await asyncio.sleep(0.5)
@@ -350,7 +351,7 @@ async def test_a_removed_key_ends_its_connections_and_no_others(world: World) ->
     await world.agent.until(lambda: len(world.agent.connections) == 2)
     del world.authorizer.keys[fingerprint]
     world.authorizer.change()
-    _, said = await asyncio.wait_for(removed.communicate(), 5)
+    _, said = await asyncio.wait_for(removed.communicate(), PATIENCE)
     assert b"your access to this session ended" in said
     assert kept.returncode is None
     kept.terminate()
@@ -362,7 +363,7 @@ async def test_who_lost_access_is_out_without_a_word_of_the_agent(world: World) 
     await world.agent.until(lambda: len(world.agent.connections) == 1)
     world.authorizer.keys.clear()
     world.tunnels.access_changed("alice")
-    assert b"your access to this session ended" in (await asyncio.wait_for(ssh.communicate(), 5))[1]
+    assert b"your access to this session ended" in (await asyncio.wait_for(ssh.communicate(), PATIENCE))[1]
 
 
 async def test_stop_waits_and_then_ends_with_a_reason(world: World) -> None:
@@ -374,7 +375,7 @@ async def test_stop_waits_and_then_ends_with_a_reason(world: World) -> None:
         group.create_task(world.gateway.stop(4))
         await short.communicate(b"go\n")
     assert short.returncode == 5
-    _, said = await asyncio.wait_for(long.communicate(), 5)
+    _, said = await asyncio.wait_for(long.communicate(), PATIENCE)
     assert b"the gateway is restarting" in said
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)

@@ -19,6 +19,7 @@ from netvps.domain.session.session import DesiredState, SessionState
 from netvps.gateway.ssh import jump
 from netvps.gateway.ssh.gateway import ConnectionLimits
 from tests.gateway.conftest import UID, Ran, Sshd, World, a_world, run
+from tests.support.patience import PATIENCE
 
 MIB = 1 << 20
 
@@ -171,7 +172,7 @@ async def test_a_client_that_does_not_read_holds_the_session_and_memory_does_not
         reader, _ = await client.open_connection("dev1", 22, window=1 << 30)
         client._transport.pause_reading()  # type: ignore[union-attr] # connected
         (connection,) = world.gateway._connections
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not connection._jumps.held:
                 await asyncio.sleep(0.01)
         transport = connection.downstream._transport
@@ -188,11 +189,11 @@ async def test_access_that_ends_closes_the_channel(world: World) -> None:
         assert (await reader.readline()).startswith(b"SSH-2.0-")
         world.authorizer.session = replace(world.authorizer.session, owner="bob")
         world.authorizer.change()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert await reader.read() is not None
         assert not client.is_closed()
         (connection,) = world.gateway._connections
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while connection._jumps.sessions:
                 await asyncio.sleep(0.01)
 
@@ -204,7 +205,7 @@ async def test_a_removed_key_ends_the_connection_though_no_agent_reports_it(
     async with AsyncExitStack() as stack:
         client = await connected(world, stack)
         world.authorizer.keys.clear()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await client.wait_closed()
 
 
@@ -217,7 +218,7 @@ async def test_a_client_that_leaves_while_the_session_is_dialled_leaves_nothing(
         client.abort()
         with pytest.raises((asyncssh.Error, OSError)):
             await opening
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while world.gateway._per_session or world.gateway.connections:
             await asyncio.sleep(0.02)
 

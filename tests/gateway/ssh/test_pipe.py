@@ -25,6 +25,7 @@ from netvps.gateway.ssh.pipe import MAX_TRIES, QUEUE_LIMIT, Downstream
 from netvps.gateway.tunnel import dialer, overlay_stream
 from tests.gateway.conftest import FakePlace, Sshd, World, a_world, run
 from tests.gateway.ssh import test_gateway as a_gateway
+from tests.support.patience import PATIENCE
 
 DIGESTS = {
     "SSHConnection._recv_packet": "b3daa22e9763eee9",
@@ -110,7 +111,7 @@ async def test_what_comes_before_the_session_is_there_waits_up_to_a_limit(world:
     assert not client.is_closed()
     for _ in range(9):
         client.send_packet(80, String(b"x" * 1000), Boolean(False))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await client.wait_closed()
 
 
@@ -290,7 +291,7 @@ def plain(payload: bytes) -> bytes:
 
 
 async def ended_with(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         said = bytearray()
         with contextlib.suppress(ConnectionError):
             while piece := await reader.read(4096):
@@ -331,5 +332,5 @@ async def test_what_waits_for_the_session_is_bounded_in_number_too(world: World)
     await client._options.waiter  # type: ignore[misc]
     for _ in range(ssh_pipe.QUEUE_MESSAGES + 1):
         client.send_packet(80)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await client.wait_closed()

@@ -19,6 +19,7 @@ from netvps.domain.access.admission import Admission, Limits
 from netvps.gateway.ssh import listener as ssh_listener
 from netvps.gateway.ssh.proxy_header import MAX_SIZE, SIGNATURE, Balancers, HeaderError, ProxyHeader, parse_header
 from tests.gateway.conftest import Sshd, World, a_world
+from tests.support.patience import PATIENCE
 
 ADDRESSES = st.ip_addresses().filter(lambda each: getattr(each, "ipv4_mapped", None) is None).map(str)
 OPTION = b"\x04\x00\x02ok"  # of type NOOP
@@ -96,7 +97,7 @@ async def answer(world: World, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", world.gateway.port)
     writer.write(sent)
     try:
-        return await asyncio.wait_for(reader.read(), 10)
+        return await asyncio.wait_for(reader.read(), PATIENCE)
     except ConnectionResetError:
         return b""
     finally:

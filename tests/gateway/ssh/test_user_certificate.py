@@ -14,6 +14,7 @@ from netvps.errors import NotPermitted
 from netvps.gateway.ssh.user_certificate import certified_user
 from tests.gateway.conftest import Ran, Sshd, World, a_world, new_key, run
 from tests.gateway.ssh.test_pipe import Client, connect
+from tests.support.patience import PATIENCE
 
 
 def _sign(ca: asyncssh.SSHKey, key: Path, principals: list[str], **options: Any) -> None:
@@ -117,4 +118,4 @@ async def test_a_user_who_is_removed_loses_open_connections(world: World) -> Non
         assert (await client.run("echo still in")).stdout == "still in\n"
         world.authorizer.users.clear()
         world.authorizer.change()
-        await asyncio.wait_for(client.wait_closed(), 10)
+        await asyncio.wait_for(client.wait_closed(), PATIENCE)

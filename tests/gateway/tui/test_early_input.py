@@ -9,6 +9,7 @@ import pytest
 from netvps.gateway.tui.early_input import EarlyInput
 from netvps.gateway.tui.terminal import INPUT_LIMIT
 from tests.rpc.site import soon
+from tests.support.patience import PATIENCE
 
 
 async def test_it_is_kept_up_to_a_limit_for_the_next_one() -> None:
@@ -28,7 +29,7 @@ async def test_an_error_stays_until_a_key_which_is_for_nothing_else() -> None:
     assert said == ["it is gone\r\nany key leads back"]
     assert not explained.done()
     early.feed(b" ")
-    await asyncio.wait_for(explained, 5)
+    await asyncio.wait_for(explained, PATIENCE)
     assert early.take() == b""
 
 

@@ -21,6 +21,7 @@ from netvps.gateway.tui import refusal, session, terminal_ui
 from netvps.gateway.tui.apps import TerminalApps
 from tests.gateway.conftest import Sshd, World, a_world, run
 from tests.gateway.tui.viewer import Viewer
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from netvps.gateway.ssh.connection import SshConnection
@@ -140,7 +141,7 @@ async def test_a_viewer_that_does_not_read_stops_the_app_and_memory_does_not_gro
         transport = connection.downstream._transport
         ann.stop_reading()
         ann.press(b"f")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not (connection._ui_sessions[0]._held or connection._ui_sessions[0]._channel._send_buf_len):
                 await asyncio.sleep(0.01)
         channel = connection._ui_sessions[0]._channel
@@ -173,7 +174,7 @@ async def test_a_warm_process_that_was_killed_is_started_again(world: World) -> 
 
 
 async def test_the_warm_process_comes_after_a_while_or_with_the_first_viewer(sshd: Sshd, tmp_path: Path) -> None:
-    async with TerminalApps("unix:/none/api.sock", FAKE, warm_after=0.01) as apps, asyncio.timeout(30):
+    async with TerminalApps("unix:/none/api.sock", FAKE, warm_after=0.01) as apps, asyncio.timeout(PATIENCE):
         while apps._process is None:
             await asyncio.sleep(0.01)
     async with TerminalApps("unix:/none/api.sock", FAKE) as apps, a_world(sshd, tmp_path, ui_apps=apps) as world:

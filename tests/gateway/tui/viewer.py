@@ -11,6 +11,8 @@ import struct
 import termios
 from typing import Self
 
+from tests.support.patience import PATIENCE
+
 
 class Viewer:
     """Runs a program on a PTY; an async context manager. `seen` is what it showed."""
@@ -49,7 +51,7 @@ class Viewer:
 
     async def press_until(self, keys: bytes, text: bytes) -> None:
         """Presses keys again and again until they have the effect that a change of size had before."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while text not in self.seen:
                 self.press(keys)
                 await asyncio.sleep(0.2)
@@ -65,7 +67,7 @@ class Viewer:
             self.reading = False
             asyncio.get_running_loop().remove_reader(self.own)
 
-    async def until(self, text: bytes, seconds: float = 20) -> bytes:
+    async def until(self, text: bytes, seconds: float = PATIENCE) -> bytes:
         """Waits until it showed `text`, and forgets everything up to it."""
         try:
             async with asyncio.timeout(seconds):
@@ -77,7 +79,7 @@ class Viewer:
         del self.seen[: place + len(text)]
         return before
 
-    async def end(self, seconds: float = 20) -> int:
+    async def end(self, seconds: float = PATIENCE) -> int:
         """Its exit code."""
         async with asyncio.timeout(seconds):
             return await self.process.wait()

@@ -19,6 +19,7 @@ from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.tunnel.tunnels import Tunnels
 from tests.gateway.conftest import UID, FakePlace, free_port
 from tests.gateway.tunnel.test_overlay_stream import greeting, serving, silent
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,7 @@ def head_start(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -19,6 +19,7 @@ from netvps.process.agent_program import agent_program
 from tests.gateway.conftest import UID, Sshd, World, a_world, run
 from tests.gateway.fronted import FrontedAgent, fronted
 from tests.gateway.ssh import test_gateway as clients
+from tests.support.patience import PATIENCE
 
 MIB = 1 << 20
 SAME = (
@@ -86,7 +87,7 @@ async def test_when_the_process_dies_its_connections_end_and_the_next_is_served(
     pid = front.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert await asyncio.wait_for(process.wait(), 5) == 255
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 255
     await direct.agent.until(lambda: not direct.tunnels.dial_backs)
     assert (await run(direct.ssh("exit 7"))).code == 7
     await direct.agent.until(lambda: front.pid not in {None, pid})
@@ -137,7 +138,7 @@ async def test_a_session_that_moved_loses_its_connections(direct: World) -> None
     assert process.stdout is not None
     assert await process.stdout.readline() == b"up\n"
     async with FrontedAgent(direct.tunnels, UID, direct.agent.port, fronted_agent(direct).front, epoch=2):
-        assert await asyncio.wait_for(process.wait(), 10) == 255
+        assert await asyncio.wait_for(process.wait(), PATIENCE) == 255
 
 
 async def test_the_end_ends_the_process_and_the_port_is_free(sshd: Sshd, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from netvps.gateway.tunnel import overlay_stream
 from netvps.gateway.tunnel.overlay_stream import OverlayStream, connect
 from netvps.services.network.gateway_location import Route
 from tests.gateway.conftest import free_port
+from tests.support.patience import PATIENCE
 
 HERE = Route("127.0.0.1", "127.0.0.1")
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -34,7 +35,7 @@ class Server:
     async def all_gone(self) -> None:
         """Waits for it; by one more, as those before it have been accepted then."""
         came = self.came
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             _, last = await asyncio.open_connection("127.0.0.1", self.port)
             last.transport.abort()
             async with self.gone:

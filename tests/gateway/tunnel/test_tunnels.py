@@ -17,6 +17,7 @@ from netvps.gateway.tunnel.tunnels import Tunnels
 from tests.gateway.conftest import UID, FakeDoorman
 from tests.gateway.fake_agent import FakeAgent, until_none
 from tests.gateway.fake_reports import FakeReports
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ async def test_a_slow_connection_stalls_no_other(gateway: Tunnels, echo: int) ->
         slow.write(b"x" * (8 << 20))  # and what comes back is not read
         reader, writer = await talk(gateway)
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 5) == b"end"
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b"end"
         for one in (slow, writer):
             one.close()
 
@@ -187,7 +188,7 @@ async def test_a_newer_stream_of_the_same_agent_takes_over(gateway: Tunnels, ech
     async with FakeAgent(gateway, UID, echo) as old:
         reader, writer = await talk(gateway)
         async with FakeAgent(gateway, UID, echo) as new:
-            await asyncio.wait_for(old.control, 5)  # ended, and took only its own entry with it
+            await asyncio.wait_for(old.control, PATIENCE)  # ended, and took only its own entry with it
             other_reader, other = await talk(gateway)
             assert len(new.requests) == 1
             for one in (writer, other):
@@ -213,7 +214,7 @@ async def test_a_newer_epoch_ends_an_older_one(gateway: Tunnels, echo: int) -> N
     async with FakeAgent(gateway, UID, echo) as old:
         reader, writer = await talk(gateway)
         async with FakeAgent(gateway, UID, echo, epoch=2):
-            await asyncio.wait_for(old.control, 5)
+            await asyncio.wait_for(old.control, PATIENCE)
             with pytest.raises(ConnectionError, match="the session was moved"):
                 await reader.read()
             writer.close()
@@ -244,7 +245,7 @@ async def test_control_ends_with_the_epoch(gateway: Tunnels, authorizer: FakeDoo
 async def test_an_agent_that_leaves_is_forgotten(gateway: Tunnels) -> None:
     async with FakeAgent(gateway, UID, 1) as agent:
         await agent.say.put(None)
-        await asyncio.wait_for(agent.control, 5)
+        await asyncio.wait_for(agent.control, PATIENCE)
         assert gateway._agents == {}
 
 
@@ -252,7 +253,7 @@ async def test_drain_asks_agents_to_leave_and_takes_no_new_ones(gateway: Tunnels
     async with FakeAgent(gateway, UID, echo) as agent:
         reader, writer = await talk(gateway)
         gateway.drain()
-        await asyncio.wait_for(agent.drained.wait(), 5)
+        await asyncio.wait_for(agent.drained.wait(), PATIENCE)
         writer.write_eof()
         assert await reader.read() == b"end"
         writer.close()

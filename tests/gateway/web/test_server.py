@@ -16,6 +16,7 @@ from netvps.errors import Unavailable
 from netvps.gateway.web import logins, server
 from netvps.gateway.web.server import COOKIE
 from tests.gateway.web.world import ANN, BOB, Person, World, a_world
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 
@@ -243,7 +244,7 @@ async def test_connections_that_send_no_request_are_ended(tmp_path: Path, monkey
         for start in (b"", b"GET / HTTP/1.1\r\nHost: "):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(start)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 assert await reader.read() == b""
             writer.close()
 
@@ -253,7 +254,7 @@ async def test_what_is_no_http_gets_no_page(world: World, junk: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]))
     writer.write(junk)
     writer.write_eof()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         answer = await reader.read()
     writer.close()
     assert b" 200 " not in answer.partition(b"\r\n")[0]

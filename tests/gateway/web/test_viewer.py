@@ -19,6 +19,7 @@ from netvps.errors import WrongState
 from netvps.gateway.web import logins, session_input, viewer
 from tests.gateway.tui.test_session import lives
 from tests.gateway.web.world import ANN, Person, Terminal, World
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def terminal(ann: Person) -> Terminal:
 
 
 async def soon(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -20,6 +20,7 @@ from netvps.gateway.tui.apps import TerminalApps
 from netvps.gateway.web.logins import Logins
 from netvps.gateway.web.server import COOKIE, WebServer
 from netvps.gateway.web.site import Site, site
+from tests.support.patience import PATIENCE
 
 FAKE = (sys.executable, str(Path(__file__).parents[1] / "tui/fake_ui.py"))
 ANN, BOB = (f"nv_{'a' * 12}_{letter * 64}" for letter in "12")
@@ -193,7 +194,7 @@ class Terminal:
                 return False
         return True
 
-    async def until(self, text: bytes, seconds: float = 20) -> None:
+    async def until(self, text: bytes, seconds: float = PATIENCE) -> None:
         """Reads until it showed a text, and forgets all up to it."""
         try:
             async with asyncio.timeout(seconds):
@@ -203,7 +204,7 @@ class Terminal:
             raise AssertionError(f"{text!r} did not come; instead {self.seen[-2000:]!r}") from None
         self.seen = self.seen.partition(text)[2]
 
-    async def end(self, seconds: float = 20) -> tuple[int | None, str]:
+    async def end(self, seconds: float = PATIENCE) -> tuple[int | None, str]:
         """Reads to its end: the close code and the reason."""
         async with asyncio.timeout(seconds):
             while await self.read():

@@ -11,6 +11,7 @@ from netvps.domain.tunnel import Data, Eof, Reset
 from netvps.gateway.tunnel.dial_stream import DialStream
 from netvps.gateway.worker import joint
 from netvps.gateway.worker.joint import join
+from tests.support.patience import PATIENCE
 
 Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -24,7 +25,7 @@ async def joined() -> tuple[Peer, DialStream]:
 
 
 async def frame(stream: DialStream) -> object:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         return await anext(stream.frames())
 
 
@@ -37,7 +38,7 @@ async def test_bytes_and_ends_pass_both_ways() -> None:
     assert await frame(stream) == Eof()
     stream.receive(Eof())
     assert [left async for left in stream.frames()] == []
-    assert await asyncio.wait_for(reader.read(), 5) == b"down"
+    assert await asyncio.wait_for(reader.read(), PATIENCE) == b"down"
     writer.close()
     await writer.wait_closed()
 
@@ -45,7 +46,7 @@ async def test_bytes_and_ends_pass_both_ways() -> None:
 async def test_a_session_that_breaks_breaks_the_socket() -> None:
     (reader, writer), stream = await joined()
     stream.broke("gone")
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     writer.transport.abort()
     await asyncio.sleep(0.01)
 

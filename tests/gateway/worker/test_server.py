@@ -25,6 +25,7 @@ from netvps.gateway.worker.server import WorkerSocket
 from netvps.services.network.gateway_location import Route
 from tests.gateway.conftest import UID, FakePlace, Sshd, World, a_world, run
 from tests.gateway.ssh import test_gateway as a_gateway
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ async def test_without_the_control_plane_everything_fails_at_once(apart: World) 
     worker_of(apart).dismiss()
     with pytest.raises(Unavailable, match="the server is restarting"):
         await asking
-    await asyncio.wait_for(plane.lost.wait(), 5)
+    await asyncio.wait_for(plane.lost.wait(), PATIENCE)
     with pytest.raises(Unavailable, match="the server is restarting"):
         await plane.locate(UID)
 
@@ -160,7 +161,7 @@ async def test_what_is_no_gateway_process_is_cut_off(apart: World, said: bytes) 
     apart.agent.mute = True
     reader, writer = await asyncio.open_unix_connection(plane_of(apart)._path)
     writer.write(said)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         with contextlib.suppress(ConnectionError):
             await reader.read()
     writer.transport.abort()
@@ -169,7 +170,7 @@ async def test_what_is_no_gateway_process_is_cut_off(apart: World, said: bytes) 
 async def test_who_says_nothing_is_cut_off(apart: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_socket, "FIRST_MESSAGE", 0.05)
     reader, writer = await asyncio.open_unix_connection(plane_of(apart)._path)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     writer.transport.abort()
 
 
@@ -219,6 +220,6 @@ async def test_a_token_of_a_terminal_ui_ends_when_it_is_revoked_and_with_the_pro
         tokens.user_of(first)
     worker_of(apart).dismiss()
     await plane.lost.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while tokens._users:
             await asyncio.sleep(0.01)

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from netvps.gateway.worker.socket_stream import SocketStream
+from tests.support.patience import PATIENCE
 
 
 async def connected() -> tuple[SocketStream, socket.socket]:
@@ -20,12 +21,12 @@ async def connected() -> tuple[SocketStream, socket.socket]:
 async def test_the_first_bytes_are_the_protocols() -> None:
     stream, peer = await connected()
     peer.sendall(b"first")
-    await asyncio.wait_for(stream.ready, 5)
+    await asyncio.wait_for(stream.ready, PATIENCE)
     peer.sendall(b" second")
     reader = asyncio.StreamReader()
     stream.start(asyncio.StreamReaderProtocol(reader))
     peer.close()
-    assert await asyncio.wait_for(reader.read(), 5) == b"first second"
+    assert await asyncio.wait_for(reader.read(), PATIENCE) == b"first second"
     stream.abort()
     await asyncio.sleep(0)
 
@@ -34,7 +35,7 @@ async def test_an_end_before_the_first_bytes_is_an_error() -> None:
     stream, peer = await connected()
     peer.close()
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(stream.ready, 5)
+        await asyncio.wait_for(stream.ready, PATIENCE)
     assert stream.is_closing()
     with pytest.raises(ConnectionResetError):
         stream.start(asyncio.Protocol())

@@ -8,6 +8,7 @@ import pytest
 from netvps.errors import Unavailable
 from netvps.programs.wiring import compaction
 from netvps.tasks import Tasks
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from netvps.adapters.store.store import SqlStore
@@ -35,6 +36,6 @@ async def test_it_goes_on_after_a_failure_and_when_the_log_has_grown(monkeypatch
     store: Any = Store()
     async with Tasks() as tasks:
         tasks.start(compaction.compact(cast("SqlStore", store)), name="compaction")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await store.third.wait()
     assert set(store.asked) == {(100_000, 256 << 20)}

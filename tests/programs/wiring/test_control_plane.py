@@ -37,6 +37,7 @@ from netvps.programs.wiring.renewing_link import IdentityRefused, RenewingLink
 from netvps.rpc.client.client import Client, Endpoint
 from netvps.rpc.client.link_client import join
 from netvps.settings import ServerSettings, load
+from tests.support.patience import PATIENCE
 
 HELLO = RunnerHello("instance-1", "0.1.0", Capacity(cpus=2))
 
@@ -119,7 +120,7 @@ async def test_the_server_knows_a_runners_machine_by_the_device_that_is_there(
         async with RenewingLink(identity, tmp_path, lambda: None) as link:
             stream = link.connect(replace(HELLO, underlay=Underlay(("192.0.2.1",), 1450)), _nothing())
             gateway = False
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 async for message in stream:
                     if isinstance(message, NetmapUpdate) and any(peer.gateway for peer in message.peers):
                         gateway = True
@@ -159,7 +160,7 @@ async def test_a_certificate_is_renewed_in_time_and_kept(server: ServerSettings,
 
     async with RenewingLink(identity, tmp_path, lambda: None) as link, asyncio.TaskGroup() as group:
         keeping = group.create_task(link.keep_renewing(late))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (kept := load_identity(tmp_path)) == identity:
                 await asyncio.sleep(0.05)
         keeping.cancel()

@@ -17,6 +17,7 @@ from netvps.gateway.ssh.listener import listen_at
 from netvps.process.supervisor import Child
 from netvps.programs.wiring.control_plane import build
 from netvps.settings import ServerSettings, load
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ async def greeting(port: int) -> bytes:
     except ConnectionError:
         return b""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return await reader.readline()
     except (ConnectionError, TimeoutError):
         return b""
@@ -50,7 +51,7 @@ async def greeting(port: int) -> bytes:
 
 
 async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
             await asyncio.sleep(0.02)
 
@@ -94,7 +95,7 @@ async def test_it_ends_with_the_server_and_frees_the_port(
     gateway = gateway_of(server_of(state))
     environment = Path(f"/proc/{gateway}/environ").read_bytes()
     assert b"NETVPS_" not in environment.replace(b"NETVPS_ENV=", b"")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while await greeting(port) == b"":
             await asyncio.sleep(0.05)
     await child.stop()

@@ -16,6 +16,7 @@ from netvps.programs.wiring import health
 from netvps.programs.wiring.control_plane import build
 from netvps.rpc.client.client import Client, Endpoint
 from netvps.settings import ServerSettings, load
+from tests.support.patience import PATIENCE
 
 
 def _get(settings: ServerSettings, path: str, key: str = "") -> tuple[int, str]:
@@ -102,7 +103,7 @@ async def test_it_stops_waiting_on_request(settings: ServerSettings, monkeypatch
 
 
 async def _until(settings: ServerSettings, text: str) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 if (await asyncio.to_thread(_get, settings, "/readyz"))[1] == text:

@@ -21,6 +21,7 @@ from netvps.settings import RunnerSettings, load
 from netvps.tasks import Tasks
 from tests.runner.overlay.fakes import SETTINGS, peer, whole
 from tests.support.namespaces import joined, namespace
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ async def test_without_sessions_it_takes_over_what_another_left(place: Place) ->
                 tasks.start(built.run(), name="overlay")
                 assert built.underlay
                 desired = plan(View(uid, SETTINGS, lease, built.underlay, Netmap().updated(netmap), hosting=False))
-                async with NetlinkKernel() as kernel, asyncio.timeout(20):
+                async with NetlinkKernel() as kernel, asyncio.timeout(PATIENCE):
                     while diff(desired, await kernel.dump()):
                         await asyncio.sleep(0.02)
         assert "nvbr0" not in host.ip("-br", "link")

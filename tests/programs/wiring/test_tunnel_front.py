@@ -14,6 +14,7 @@ from netvps.errors import ConfigError
 from netvps.programs.wiring import tunnel_front
 from netvps.programs.wiring.control_plane import build
 from netvps.settings import ServerSettings, load
+from tests.support.patience import PATIENCE
 
 
 async def protocol_of(port: int) -> str | None:
@@ -37,7 +38,7 @@ async def test_grpc_is_behind_the_process_and_the_port_outlives_it(server_flags:
         pid = plane.front.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await protocol_of(settings.link_port) == "h2"
         await plane.stop()
         with pytest.raises(ConnectionError):

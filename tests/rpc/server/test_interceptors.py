@@ -24,6 +24,7 @@ from netvps.rpc.client.channel import OPTIONS, TLS_OPTIONS, channel_credentials
 from netvps.rpc.server.open_calls import STRANGER_PER_CONNECTION
 from tests.domain.access.test_permissions import api_methods
 from tests.rpc.site import ROOT, default_spec, now, soon
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import Caller
@@ -157,7 +158,7 @@ async def test_an_open_stream_ends_with_the_credential_that_opened_it(
         await soon(lambda: reviews > 3)  # and it goes on
         await site.services.access.delete_api_key(ROOT, "alice", credential.kid)
         with pytest.raises(Unauthenticated, match="expired or revoked"):
-            await asyncio.wait_for(anext(events), 5)
+            await asyncio.wait_for(anext(events), PATIENCE)
 
 
 async def _outcome(channel: grpc.aio.Channel, method: str, key: str | None) -> Any:
@@ -197,4 +198,4 @@ async def test_an_open_stream_ends_when_the_role_of_its_user_changes(
         assert (await anext(events)).type is EventType.CAUGHT_UP
         await site.do(lambda root: root.update_user("alice", Role.USER))
         with pytest.raises(Unavailable, match="your role changed: call again"):
-            await asyncio.wait_for(anext(events), 5)
+            await asyncio.wait_for(anext(events), PATIENCE)

@@ -31,6 +31,7 @@ from netvps.rpc.client.channel import OPTIONS, TLS_OPTIONS, channel_credentials
 from netvps.rpc.client.link_client import RunnerLink, join
 from netvps.rpc.server.server import Addresses
 from tests.rpc.site import ALICE, default_spec, open_site
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,7 +279,7 @@ async def test_a_watcher_that_never_reads_harms_no_other(site: Site) -> None:
         object.__setattr__(spec, "env", {f"A{number}": "x" * 30_000 for number in range(20)})
         for number in range(30):
             await site.services.sessions.create(ALICE, session_id=f"dev{number}", owner="", spec=spec)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             events = await site.do(lambda client: list(itertools.islice(client.watch_sessions("-"), 31)))
         assert len(events) == 31
         idle.cancel()
@@ -292,7 +293,7 @@ async def test_the_end_is_two_stages(site: Site) -> None:
             session_pb2.WatchSessionsRequest(), metadata=(("authorization", f"Bearer {key}"),)
         )
         await watch.read()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await site.server.stop(0.2)
         with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
             await watch.read()

@@ -18,6 +18,7 @@ from netvps.errors import AlreadyExists, Exhausted, NetvpsError, NotFound, Unava
 from netvps.rpc.server.runners.session_logs import MAX_PER_USER
 from netvps.rpc.servicers import link as link_servicer
 from tests.rpc.site import ALICE, CAPACITY, HEARTBEAT, ROOT, default_spec, hello, soon
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -278,7 +279,7 @@ async def test_a_reader_that_goes_away_ends_the_delivery(site: Site) -> None:
 
         piece = asyncio.create_task(site.do(first))
         request = await _log_request(runner)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await runner.link.send_logs(request.stream_id, _endless())
         assert await piece == b"more"
 

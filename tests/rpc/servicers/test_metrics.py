@@ -13,6 +13,7 @@ from netvps.errors import Exhausted, InvalidInput, NotFound
 from netvps.rpc.client.client import Client
 from netvps.rpc.server import open_calls
 from tests.rpc.site import ROOT, hello, soon
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,7 +78,7 @@ async def test_samples_come_to_who_may_see_the_session_also_after_its_runner_cam
     samples.clear()
     done.set()
     async with measuring(site) as runner:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await watcher
         assert {sample.name for sample in samples} == {"sessions/dev1.alice", "runners/lab1"}
         assert samples[0].measured == USED

@@ -17,6 +17,7 @@ from netvps.runner.overlay.links import Links
 from netvps.runner.overlay.measure import SMALL
 from netvps.tasks import Tasks
 from tests.runner.overlay.fakes import SETTINGS, FakeKernel, FakeTcp, FakeWire, lease, peer
+from tests.support.patience import PATIENCE
 
 END = "10.128.{}.0"
 
@@ -72,7 +73,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.005)
 

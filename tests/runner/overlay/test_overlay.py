@@ -32,6 +32,7 @@ from tests.runner.overlay.fakes import (
     peer,
     whole,
 )
+from tests.support.patience import PATIENCE
 
 
 class Machine:
@@ -80,7 +81,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.005)
 

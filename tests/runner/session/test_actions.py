@@ -28,6 +28,7 @@ from netvps.domain.session.spec import SessionSpec
 from netvps.runner.session import reconciler as worker
 from netvps.runner.session import tidying
 from tests.runner.lab import Lab
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.docker
 
@@ -228,7 +229,7 @@ async def test_a_pause_without_an_owner_is_lifted(lab: Lab) -> None:
         await lab.link.reported(assignment, SessionState.RUNNING)
         name = container_name(assignment.session_uid)
         await asyncio.to_thread(lab.api.pause, name)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (await asyncio.to_thread(lab.api.inspect_container, name))["State"]["Paused"]:
                 await asyncio.sleep(0.05)
 

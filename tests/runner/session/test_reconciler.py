@@ -21,6 +21,7 @@ from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.wake import Wake
 from netvps.tasks import Tasks
 from netvps.urgency import is_urgent
+from tests.support.patience import PATIENCE
 
 WANT = Assignment("u", "dev1", "ann", 1, 1, DesiredState.RUNNING, SessionSpec(image="x"), None, 1)
 
@@ -58,7 +59,7 @@ def worker(steps: ScriptedSteps, reports: list[SessionReport]) -> SessionReconci
 async def test_a_new_assignment_breaks_off_a_wait_and_a_deletion_ends_it() -> None:
     steps = ScriptedSteps()
     looked_after = worker(steps, [])
-    async with Tasks() as tasks, asyncio.timeout(5):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         task = tasks.start(looked_after.run(), name="worker")
         await steps.news.wait()
         looked_after.assign(replace(WANT, generation=2, desired=DesiredState.DELETED))
@@ -82,7 +83,7 @@ async def test_what_its_owner_asked_for_is_urgent_until_the_session_rests() -> N
 
     steps = Noting()
     looked_after = worker(steps, [])
-    async with Tasks() as tasks, asyncio.timeout(5):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(looked_after.run(), name="worker")
         await steps.news.wait()
         steps.news.clear()
@@ -96,7 +97,7 @@ async def test_what_its_owner_asked_for_is_urgent_until_the_session_rests() -> N
 
 async def test_an_error_is_retried_and_a_bug_is_no_end() -> None:
     steps = ScriptedSteps(Unavailable("away", reason=ENGINE_AWAY), ValueError("a bug"))
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(worker(steps, []).run(), name="worker")
         await steps.news.wait()
     assert steps.taken
@@ -107,7 +108,7 @@ async def test_a_retryable_failure_is_tried_again_by_itself(monkeypatch: pytest.
     reports: list[SessionReport] = []
     full = GaveUp(SessionState.FAILED, "disk", "no room", retryable=True)
     steps = ScriptedSteps(full, full)
-    async with Tasks() as tasks, asyncio.timeout(5):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(worker(steps, reports).run(), name="worker")
         await steps.news.wait()
     assert [report.reason for report in reports] == ["disk", "disk"]
@@ -118,7 +119,7 @@ async def test_a_full_disk_of_the_runner_itself_is_an_error_and_no_bug() -> None
     steps = ScriptedSteps(OSError(28, "No space left on device", "/run/x"), OSError(28, "No space left on device"))
     looked_after = worker(steps, reports)
     with capture_logs() as logged:
-        async with Tasks() as tasks, asyncio.timeout(10):
+        async with Tasks() as tasks, asyncio.timeout(PATIENCE):
             tasks.start(looked_after.run(), name="worker")
             await steps.news.wait()
     assert not [line for line in logged if line["log_level"] == "error"]
@@ -130,7 +131,7 @@ async def test_what_was_given_up_waits_for_another_generation() -> None:
     error: NetvpsError = GaveUp(SessionState.FAILED, "image", "no such image")
     steps = ScriptedSteps(error)
     looked_after = worker(steps, reports)
-    async with Tasks() as tasks, asyncio.timeout(5):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(looked_after.run(), name="worker")
         while not reports:
             await asyncio.sleep(0)
@@ -161,7 +162,7 @@ async def test_a_fault_while_the_engine_is_busy_is_only_a_round_more(
             return 0 if isinstance(step, Wait) else None
 
     steps = Busy()
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(worker(steps, []).run(), name="worker")
         while not any(isinstance(step, Create) for step in steps.taken):
             steps.news.clear()

@@ -22,6 +22,7 @@ from netvps.services.feed import Feed, Topic
 from netvps.tasks import Tasks
 from tests.fakes.keys import ed25519
 from tests.fakes.world import ALICE, BOB
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 async def _next(configs: AsyncIterator[AgentConfig]) -> AgentConfig:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         return await anext(configs)
 
 
@@ -64,7 +65,7 @@ async def _accepts(name: str, known_hosts: Path, port: int) -> bool:
     process = await asyncio.create_subprocess_exec(
         "ssh", "-F", "none", *arguments, "-p", str(port), "root@127.0.0.1", "true", stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         _, said = await process.communicate()
     assert b"Permission denied" in said or b"Host key verification failed" in said, said
     return b"Permission denied" in said

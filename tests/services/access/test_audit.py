@@ -16,6 +16,7 @@ from netvps.services.access.audit import LOST, AuditLog
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import ROOT
 from tests.rpc.site import now
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -47,7 +48,7 @@ async def running(log: AuditLog) -> AsyncIterator[None]:
 
 async def until(condition: object) -> None:
     assert callable(condition)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -12,6 +12,7 @@ from netvps.services.access import key_uses
 from netvps.services.access.key_uses import KeyUseLog
 from netvps.tasks import Tasks
 from tests.fakes.store import MemoryStore
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +62,7 @@ async def test_what_cannot_be_written_is_written_later(store: _Store) -> None:
 
 async def test_it_writes_by_itself_and_at_its_end(store: _Store, monkeypatch: pytest.MonkeyPatch) -> None:
     log = KeyUseLog(store)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         async with Tasks() as tasks:
             tasks.start(log.run(), name="uses")
             log.note("a", NOW)

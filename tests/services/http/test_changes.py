@@ -10,6 +10,7 @@ from netvps.services.feed import Feed
 from netvps.services.http.changes import report_url_changes
 from netvps.tasks import Tasks
 from tests.fakes.world import ALICE
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -21,7 +22,7 @@ async def test_changes_name_the_session_and_lost_ones_all(world: World) -> None:
     for feed, expected in ((world.feed, session.uid), (Feed(world.store, queue_length=0), "")):
         urls: asyncio.Queue[str] = asyncio.Queue()
         sessions: asyncio.Queue[str] = asyncio.Queue()
-        async with Tasks() as tasks, asyncio.timeout(10):
+        async with Tasks() as tasks, asyncio.timeout(PATIENCE):
             if feed is not world.feed:
                 tasks.start(feed.run(), name="feed")
             tasks.start(report_url_changes(feed, urls.put_nowait, sessions.put_nowait), name="changes")

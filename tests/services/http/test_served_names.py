@@ -12,6 +12,7 @@ from netvps.services.feed import Feed
 from netvps.services.http.served_names import ServedNames
 from netvps.tasks import Tasks
 from tests.fakes.world import ALICE
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -20,7 +21,7 @@ SITE = Site.parse("https://apps.example", "root")
 
 
 async def until_served(names: ServedNames, host: str, served: bool = True) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while names.serves(host) != served:
             await asyncio.sleep(0.001)
 

@@ -22,6 +22,7 @@ from netvps.services.sessions.assignments import follow
 from netvps.tasks import Tasks
 from tests.fakes.world import ALICE, BOB, HELLO, ON_OVERLAY, ROOT
 from tests.services.moves.cluster import Cluster
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -210,7 +211,7 @@ async def test_it_goes_on_when_something_happens_and_waits_for_no_clock(cluster:
     async def is_copied() -> bool:
         return bool(await world.rows(Copy))
 
-    async with asyncio.timeout(30), Tasks() as tasks:
+    async with asyncio.timeout(PATIENCE), Tasks() as tasks:
         tasks.start(world.feed.run(), name="feed")
         tasks.start(moves.run(world.feed), name="moves")
         await world.moves.move(ALICE, "dev1")

@@ -19,6 +19,7 @@ from netvps.services.network.gateway_location import LIFE, GatewayLocation, Rout
 from netvps.services.network.netmap import NetmapHub
 from netvps.tasks import Tasks
 from tests.fakes.world import ON_OVERLAY, SETTINGS, World
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +43,7 @@ class Machine:
         """Who is a gateway when everybody knows what this look has written."""
         await self.location.check()
         revision = await self.world.revision()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while self.hub.netmap.generation < revision and await self.others():
                 await asyncio.sleep(0.001)
         return sorted(peer.name for peer in self.hub.netmap.peers.values() if peer.gateway)
@@ -177,14 +178,14 @@ async def test_a_way_leads_to_the_address_that_a_session_has_now(world: World) -
         }
         async with world.store.write("test") as tx:
             await tx.put(replace(session, overlay_address=f"{own}.77"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while (way := machine.location.route_to(session.uid)) is None or way.address != f"{own}.77":
                 await asyncio.sleep(0.001)
         async with world.store.write("test") as tx:
             row = await tx.get(Session, session.uid)
             assert row
             await tx.delete(row)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while machine.location.route_to(session.uid):
                 await asyncio.sleep(0.001)
 
@@ -205,12 +206,12 @@ async def test_it_checks_when_the_netmap_changes_and_goes_on_after_errors(
             patch.setattr(machine.location, "_write", failing)
             machine.of(lab1)
             tasks.start(machine.location.run(), name="location")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while left[0] > 0:
                     await world.runner(f"more{left[0]}", hello=ON_OVERLAY)
                     await asyncio.sleep(0.01)
         await world.runner("last", hello=ON_OVERLAY)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not machine.hub.netmap.peers[lab1.uid].gateway:
                 await asyncio.sleep(0.001)
 

@@ -28,6 +28,7 @@ from netvps.tasks import Tasks
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import ALICE, HELLO, ON_OVERLAY, ROOT, SETTINGS, UNDERLAY, World
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,7 +84,7 @@ async def same(world: World, *netmaps: Listener | NetmapHub) -> None:
     def digest(of: Listener | NetmapHub) -> str:
         return of.known.digest if isinstance(of, Listener) else of.netmap.digest
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while {digest(each) for each in netmaps} - {(await truth(world)).digest}:
             await asyncio.sleep(0.001)
 
@@ -227,7 +228,7 @@ async def test_where_nothing_changes_the_generation_goes_on_with_the_log(
         for _ in range(4):
             await world.sessions.stop(ALICE, session.name)
             await world.sessions.start(ALICE, session.name)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len(listener.updates) < 2:
                 await asyncio.sleep(0.001)
     assert [(u.peers, u.endpoints, u.caught_up) for u in listener.updates[1:]] == [((), (), True)]
@@ -355,7 +356,7 @@ class History:
             if which not in self.streams:
                 await self.connect(which, which % 2, listener.known)
         goal = (await truth(self.world)).digest
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while {listener.known.digest for listener in self.listeners} | {
                 hub.netmap.digest for _, hub in self.hubs.values()
             } != {goal}:

@@ -13,6 +13,7 @@ from netvps.services.feed import Feed, Topic
 from netvps.services.sessions.assignments import follow
 from netvps.tasks import Tasks
 from tests.fakes.world import ALICE
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 async def _take(items: AsyncIterator[Assignment | CopyOrder | CaughtUp], count: int) -> list[str]:
     """In short: "dev1 epoch 1 generation 1 RUNNING"."""
     found = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         for _ in range(count):
             item = await anext(items)
             assert not isinstance(item, CopyOrder)

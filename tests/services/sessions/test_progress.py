@@ -15,6 +15,7 @@ from netvps.services.sessions.watch import EventType
 from netvps.tasks import Tasks
 from tests.fakes.counting import CountingStore
 from tests.fakes.world import ALICE, BOB, HELLO, ROOT, World
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -106,7 +107,7 @@ async def test_lines_and_their_number_are_bounded(world: World) -> None:
 
 async def _take(events: AsyncIterator[SessionEvent], count: int) -> list[str]:
     found = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         for _ in range(count):
             event = await anext(events)
             found.append(f"{event.type} {event.session.message if event.session else ''}".rstrip())

@@ -13,6 +13,7 @@ from netvps.errors import NotFound, WrongState
 from netvps.services.access.tokens import BOOT
 from netvps.services.sessions.assignments import follow
 from tests.fakes.world import HELLO, ROOT
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -49,7 +50,7 @@ async def test_a_runner_that_is_connected_hears_of_its_removal_at_once(world: Wo
         await anext(items)
         await world.runners.remove(ROOT, "lab1")
         with pytest.raises(NotFound, match="this runner was removed"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await anext(items)
     with pytest.raises(NotFound, match="this runner was removed"):
         await anext(follow(world.store, world.feed, runner.uid))

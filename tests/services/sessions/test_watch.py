@@ -12,6 +12,7 @@ from netvps.errors import NotFound, TooOld
 from netvps.services.sessions.watch import EventType, Watch
 from netvps.tasks import Tasks
 from tests.fakes.world import ALICE, BOB, ROOT, World
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 async def _take(events: AsyncIterator[SessionEvent], count: int) -> list[str]:
     """Events in short: "PUT dev1.alice PENDING"."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         return [_short(await anext(events)) for _ in range(count)]
 
 
@@ -149,7 +150,10 @@ async def test_no_change_is_missed_or_doubled_while_others_write(world: World, r
     feed: Feed = world.feed
     start = await world.revision() if resumed else 0
     seen: list[str] = []
-    async with aclosing(Watch(store, feed, world.clock).sessions(ALICE, "", start)) as events, asyncio.timeout(5):
+    async with (
+        aclosing(Watch(store, feed, world.clock).sessions(ALICE, "", start)) as events,
+        asyncio.timeout(PATIENCE),
+    ):
         async for event in events:
             if event.session is not None:
                 seen.append(event.session.name)

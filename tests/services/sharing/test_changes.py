@@ -11,6 +11,7 @@ from netvps.services.sharing.changes import report_access_changes
 from netvps.tasks import Tasks
 from tests.fakes.keys import ed25519
 from tests.fakes.world import ALICE, BOB, ROOT
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 async def test_changes_of_keys_shares_and_users_name_the_user(world: World) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
     await world.session()
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(report_access_changes(world.feed, heard.put_nowait), name="changes")
         while not world.feed._subscriptions:
             await asyncio.sleep(0)
@@ -42,7 +43,7 @@ async def test_changes_of_keys_shares_and_users_name_the_user(world: World) -> N
 async def test_who_missed_changes_checks_everyone(world: World) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
     feed = Feed(world.store, queue_length=0)
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(feed.run(), name="feed")
         tasks.start(report_access_changes(feed, heard.put_nowait), name="changes")
         while not feed._subscriptions:

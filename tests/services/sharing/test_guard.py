@@ -11,6 +11,7 @@ from netvps.domain.access.sharing import Right, ShareRole
 from netvps.errors import NotPermitted
 from netvps.services.sharing.guard import ShareGuard
 from tests.fakes.world import ALICE
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +43,7 @@ async def test_a_stream_ends_when_its_share_does(world: World, guard: ShareGuard
     share = (await world.shares.put(ALICE, "dev1", "bob", ShareRole.USE)).share
     closed = asyncio.Event()
     items = _forever(closed)
-    async with asyncio.timeout(10), aclosing(guard.guarded(items, share, Right.LOGIN)) as guarded:  # type: ignore[type-var]
+    async with asyncio.timeout(PATIENCE), aclosing(guard.guarded(items, share, Right.LOGIN)) as guarded:  # type: ignore[type-var]
         assert await anext(guarded) == 1
         ends = {
             "unshare": lambda: world.shares.delete(ALICE, "dev1", "bob"),
@@ -57,7 +58,7 @@ async def test_a_stream_ends_when_its_share_does(world: World, guard: ShareGuard
 async def test_another_share_or_a_later_end_changes_nothing(world: World, guard: ShareGuard) -> None:
     await world.session()
     share = (await world.shares.put(ALICE, "dev1", "bob", ShareRole.USE)).share
-    async with asyncio.timeout(10), aclosing(guard.guarded(_two(), share, Right.READ)) as guarded:  # type: ignore[type-var]
+    async with asyncio.timeout(PATIENCE), aclosing(guard.guarded(_two(), share, Right.READ)) as guarded:  # type: ignore[type-var]
         assert await anext(guarded) == 1
         await world.shares.put(ALICE, "dev1", "root", ShareRole.VIEW)
         await world.shares.put(ALICE, "dev1", "bob", ShareRole.VIEW, world.clock() + timedelta(days=1))

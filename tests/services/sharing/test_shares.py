@@ -14,6 +14,7 @@ from netvps.errors import Exhausted, InvalidInput, NotFound, NotPermitted
 from netvps.services.feed import Topic
 from netvps.tasks import Tasks
 from tests.fakes.world import ALICE, BOB, ROOT
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -166,7 +167,7 @@ async def test_a_share_is_void_from_its_end_on_and_then_removed(world: World) ->
 
 @pytest.mark.usefixtures("_shared")
 async def test_the_end_of_a_share_is_kept_while_the_program_runs(world: World) -> None:
-    async with Tasks() as tasks, world.feed.subscribe(Topic(Share.kind)) as news, asyncio.timeout(10):
+    async with Tasks() as tasks, world.feed.subscribe(Topic(Share.kind)) as news, asyncio.timeout(PATIENCE):
         tasks.start(world.shares.run(), name="ends of shares")
         await world.shares.put(ALICE, "dev1", "bob", ShareRole.USE, world.clock() + timedelta(milliseconds=50))
         world.clock.advance(seconds=1)

@@ -20,6 +20,7 @@ from netvps.services.sleep.rules import LONGEST_PAUSE, IdleRules
 from netvps.tasks import Tasks
 from tests.fakes.counting import CountingStore
 from tests.fakes.world import ALICE, BOB, HELLO
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -232,7 +233,7 @@ async def test_the_plan_is_for_those_who_see_the_session(world: World) -> None:
 async def test_what_is_due_is_done_while_it_runs(world: World) -> None:
     session = await running(world, SleepPolicy(stop_after=HOUR))
     later(world, session, hours=2)
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(world.idle_rules.run(Agents()), name="idle rules")
         while (await world.sessions.get(ALICE, "dev1")).desired is not DesiredState.STOPPED:
             await asyncio.sleep(0.01)
@@ -240,7 +241,7 @@ async def test_what_is_due_is_done_while_it_runs(world: World) -> None:
 
 async def test_an_agent_that_connects_is_informed_before_the_next_look_at_all_sessions(world: World) -> None:
     agents = Agents()
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(PATIENCE):
         tasks.start(world.idle_rules.run(agents), name="idle rules")
         await asyncio.sleep(0)
         session = await running(world, SleepPolicy(stop_after=HOUR))

@@ -30,6 +30,7 @@ from netvps.services.snapshots.snapshots import Snapshots
 from netvps.services.snapshots.take import Limits
 from tests.fakes.world import ALICE, BOB, HELLO
 from tests.services.snapshots.taking import TAKES, ready, report, running, taken
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.fakes.clock import FakeClock
@@ -223,7 +224,7 @@ async def test_a_restore_first_saves_what_it_replaces(world: World) -> None:
 
 async def test_a_watch_sends_the_list_then_every_change(world: World) -> None:
     session, snapshot = await taken(world, "one")
-    async with aclosing(world.watch.snapshots(ALICE, "", "dev1", 0)) as events, asyncio.timeout(5):
+    async with aclosing(world.watch.snapshots(ALICE, "", "dev1", 0)) as events, asyncio.timeout(PATIENCE):
         assert [(await anext(events)).type for _ in range(2)] == ["PUT", "CAUGHT_UP"]
         await world.snapshots.update(ALICE, "dev1", "one", SnapshotChange(pinned=True))
         event = await anext(events)

@@ -20,6 +20,7 @@ from netvps.domain.image.login import Credential
 from netvps.domain.image.work import BuildImage, ImageLog
 from netvps.errors import Exhausted, InvalidInput
 from tests.support.images import busybox_archive
+from tests.support.patience import PATIENCE
 from tests.support.registry import PASSWORD, USER, lacks_registry, registry
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ async def test_a_build_that_is_left_or_takes_too_long_is_ended(engine: Engine, m
     monkeypatch.setattr(module, "BUILD_SECONDS", 3.0)
     with pytest.raises(ImageBuildFailed, match="within 3 s"):
         await engine.build(machine("RUN sleep 600"))
-    async with asyncio.timeout(20):  # its container ends with the connection
+    async with asyncio.timeout(PATIENCE):  # its container ends with the connection
         while await engine.docker.call("ps", lambda api: [c for c in api.containers() if "sleep 600" in c["Command"]]):
             await asyncio.sleep(0.1)
 

@@ -32,6 +32,7 @@ from netvps.domain.uid import make_uid
 from netvps.errors import DataLoss
 from tests.support.images import busybox_archive, import_image
 from tests.support.manifest import manifest
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.docker
 
@@ -92,7 +93,7 @@ class Box:
         """Runs `writes` in a new container; adds what busybox cannot set if `changed`."""
         await self.engine.create(self.plan(SourceImage(self.assignment.spec.image, volumes=VOLUMES)))
         await self.engine.start(await self.found())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while (container := await self.found()).status is not Status.EXITED:
                 await asyncio.sleep(0.02)
         assert container.exit_code == 0
@@ -270,7 +271,7 @@ async def test_a_newer_copy_takes_the_place_of_the_older(box: Box) -> None:
     await box.lived()
     assert await box.copy()
     await box.engine.start(await box.found())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (again := await box.found()).status is not Status.EXITED:
             await asyncio.sleep(0.02)
     assert await box.copy()

@@ -32,6 +32,7 @@ from netvps.services.sessions.watch import Watch
 from netvps.settings.secret_files import read_secret
 from netvps.tasks import Tasks
 from tests.fakes.ca import FakeCa
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -163,7 +164,7 @@ async def test_a_restart_under_load_loses_and_doubles_nothing(
             if enough.is_set():
                 return
 
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         for number in range(10):
             group.create_task(client(number))
         for _ in range(2):
@@ -212,7 +213,7 @@ async def test_one_request_at_two_servers_has_one_effect_and_one_answer(servers:
 @pytest.mark.postgres
 async def test_who_watches_at_one_server_hears_of_the_other_in_order(servers: list[SqlStore]) -> None:
     feed = Feed(servers[1])
-    async with asyncio.timeout(30), Tasks() as tasks:
+    async with asyncio.timeout(PATIENCE), Tasks() as tasks:
         tasks.start(feed.run(), name="feed")
         async with aclosing(Watch(servers[1], feed, real_clock.now).sessions(ALICE, "", 0)) as events:
             assert (await anext(events)).type is EventType.CAUGHT_UP
@@ -243,7 +244,7 @@ async def test_no_session_waits_once_a_runner_has_come_whichever_server_was_aske
             await asyncio.sleep(0)
         await runners.online(uid, RunnerHello("instance", "1.0", Capacity(cpus=8, memory_bytes=16 << 30)))
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         for work in (make(one, "a"), make(other, "b"), come()):
             group.create_task(work)
     async with other.read() as view:

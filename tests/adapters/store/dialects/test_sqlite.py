@@ -20,6 +20,7 @@ from netvps.domain.access.audit import AuditQuery, verify
 from netvps.domain.runner.runner import Lease
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 from netvps.services.auditing import AuditedCall, audited
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ async def test_settings_of_the_connections(path: Path, clock: Clock) -> None:
 async def test_readers_do_not_wait_for_a_writer(path: Path, clock: Clock) -> None:
     async with (
         open_store(f"sqlite:///{path}", clock) as store,
-        asyncio.timeout(5),
+        asyncio.timeout(PATIENCE),
         store.write("me") as transaction,
     ):
         await transaction.put(Lease("1", "1", 1))

@@ -13,6 +13,7 @@ from netvps.errors import NotFound, Unavailable
 from netvps.rpc.server.runners import runner_metrics
 from netvps.rpc.server.runners.runner_metrics import MAX_WAITING, StreamedMetrics
 from netvps.rpc.server.runners.runner_streams import BUSY
+from tests.support.patience import PATIENCE
 
 USED = Measurement(1.0, 2)
 
@@ -32,7 +33,7 @@ class Streams:
         self.pushed.put_nowait((runner_uid, request))
 
     async def next(self) -> tuple[str, MetricsRequest]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             return await self.pushed.get()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from netvps.errors import Unavailable
 from netvps.rpc.server.runners.runner_streams import RunnerStreams
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from netvps.services.runners.runners import Runners
@@ -55,7 +56,7 @@ class Stubborn(NoRunners):
 
 async def test_a_runner_that_is_gone_is_marked_offline_however_long_the_store_refuses() -> None:
     runners = Stubborn()
-    async with RunnerStreams(cast("Runners", runners), 0.001) as streams, asyncio.timeout(10):
+    async with RunnerStreams(cast("Runners", runners), 0.001) as streams, asyncio.timeout(PATIENCE):
         streams.leave(await streams.enter("r1", "i1"))
         await runners.marked.wait()
     assert runners.offline_calls == 3
