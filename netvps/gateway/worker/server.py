@@ -49,6 +49,7 @@ QUESTIONS: Final = 256
 """Maximum concurrent requests of one process; reading pauses at this number."""
 UNSENT: Final = 4 << 20
 """Maximum unsent bytes of a connection; beyond it, the connection is closed."""
+_BACKLOG: Final = 1024
 _UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: man 7 unix
 
 
@@ -103,7 +104,7 @@ class WorkerSocket:
         try:
             await asyncio.to_thread(make_private, self._path)
             loop = asyncio.get_running_loop()
-            self._server = await loop.create_unix_server(lambda: _Connection(self), self._path)
+            self._server = await loop.create_unix_server(lambda: _Connection(self), self._path, backlog=_BACKLOG)
         except OSError as error:
             raise ConfigError(
                 f"cannot listen at {self._path}: {error.strerror or error}; choose another folder with --runtime-dir"

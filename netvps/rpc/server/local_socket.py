@@ -41,7 +41,7 @@ def peer_uid(peer: str) -> int:
     """The uid in a peer address as gRPC reports it.
 
     Raises Unauthenticated if the connection bypassed the front, and Unavailable, for the caller to try again, if gRPC
-    does not know the peer: seen once, on a busy machine.
+    does not know the peer.
     """
     if not peer:
         raise Unavailable("the local connection ended while the call began: try again")
@@ -83,7 +83,9 @@ class LocalSocket:
     async def start(self) -> None:
         """Listens at a claimed path. Raises ConfigError if it cannot."""
         try:
-            self._server = await asyncio.start_unix_server(self._accept, self._path, limit=_CHUNK)
+            self._server = await asyncio.start_unix_server(
+                self._accept, self._path, limit=_CHUNK, backlog=MAX_CONNECTIONS
+            )
             self._path.chmod(0o666)
             self._inode = self._path.stat().st_ino
         except OSError as error:

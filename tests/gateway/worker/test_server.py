@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -185,6 +186,15 @@ async def test_who_reads_nothing_is_cut_off(apart: World, monkeypatch: pytest.Mo
         deaf.send(wire.AgentConfigured(UID))
     await apart.agent.until(lambda: deaf not in worker._connections)
     writer.transport.abort()
+
+
+async def test_many_streams_that_come_at_once_are_let_in(apart: World) -> None:
+    """No turn of the event loop accepts one before all have come."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(500):
+            one = stack.enter_context(socket.socket(socket.AF_UNIX))
+            one.setblocking(False)
+            one.connect(str(plane_of(apart)._path))
 
 
 async def test_a_folder_that_others_may_enter_is_refused(apart: World, tmp_path: Path) -> None:

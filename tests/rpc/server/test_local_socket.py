@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from netvps.errors import ConfigError, Unauthenticated, Unavailable
 from netvps.rpc.server import local_socket
-from netvps.rpc.server.local_socket import LocalSocket, peer_uid, private_folder
+from netvps.rpc.server.local_socket import MAX_PER_UID, LocalSocket, peer_uid, private_folder
 from tests.rpc.site import open_site, soon
 
 if TYPE_CHECKING:
@@ -121,6 +123,32 @@ async def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None
     (tmp_path / ".s.grpc").mkdir(mode=0o755)
     with pytest.raises(ConfigError, match="not a folder of this account only"):
         private_folder(tmp_path / "s")
+
+
+async def test_a_server_that_is_slow_to_greet_is_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one behind a long way, or on a busy machine: a connection may take longer than a pause between two tries."""
+    import asyncio
+
+    front = site.server._local
+    assert front is not None
+    at_once = front._connect
+
+    async def late(uid: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        await asyncio.sleep(1)
+        return await at_once(uid)
+
+    monkeypatch.setattr(front, "_connect", late)
+    assert (await site.do(lambda client: client.get_user())).name == "root"
+
+
+async def test_a_crowd_that_comes_at_once_is_let_in(site: Site) -> None:
+    """No turn of the event loop accepts one before all have come."""
+    path = str(site.folder / "api.sock")
+    with ExitStack() as stack:
+        for _ in range(MAX_PER_UID):
+            one = stack.enter_context(socket.socket(socket.AF_UNIX))
+            one.setblocking(False)
+            one.connect(path)
 
 
 async def test_connections_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
