@@ -6,6 +6,7 @@ venv=${NETVPS_VENV:-$root/.venv}
 unset NETVPS_VENV # a name of the scripts' own: the programs refuse variables that they do not know
 person_path=$PATH
 export PATH="$venv/bin:$PATH"
+unset PYTHONDONTWRITEBYTECODE # images of Python set it: each of many processes would compile netvps again
 
 say() { printf '\033[1m·\033[0m %s\n' "$*" >&2; }
 fail() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit "${code:-1}"; }

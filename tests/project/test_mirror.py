@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 400
@@ -49,34 +48,42 @@ def _own_files() -> list[Path]:
     return sorted(p for p in found if not any(str(p.relative_to(ROOT)).startswith(g) for g in generated))
 
 
-@pytest.mark.parametrize("test", _tests(), ids=str)
-def test_every_test_file_mirrors_a_source_file(test: Path) -> None:
+def _mirrors(test: Path) -> bool:
     if test.stem in WHOLE or test.parts[0] in {"e2e", "history", "project"}:
-        return
-    name = test.stem.removeprefix("test_")
+        return True
     package = "netvps_tui" if test.parts[0] == "tui" else "netvps"
     tree, tests = TREES[package]
-    source = tree / (ROOT / "tests" / test).parent.relative_to(tests) / name
-    assert source.with_suffix(".py").is_file() or source.is_dir(), f"tests/{test} tests nothing called {name}"
+    source = tree / (ROOT / "tests" / test).parent.relative_to(tests) / test.stem.removeprefix("test_")
+    return source.with_suffix(".py").is_file() or source.is_dir()
 
 
-@pytest.mark.parametrize("source", _sources(), ids=str)
-def test_every_source_file_is_tested(source: Path) -> None:
-    """By a file of its own, or by a test of its layer that imports it; declarations alone need no test."""
+def test_every_test_file_mirrors_a_source_file() -> None:
+    assert [f"tests/{test}" for test in _tests() if not _mirrors(test)] == []
+
+
+@cache
+def _texts(layer: Path) -> str:
+    return "".join(path.read_text(encoding="utf-8") for path in layer.rglob("*.py"))
+
+
+def _is_tested(source: Path) -> bool:
     tree, tests = TREES[source.parts[0]]
     inner = source.relative_to(source.parts[0])
     if "def " not in (tree / inner).read_text(encoding="utf-8"):
-        return
+        return True
     in_layer = len(inner.parts) > 1 and source.parts[0] == "netvps"
     folder, layer = tests / inner.parent, tests / inner.parts[0] if in_layer else tests
-    module = ".".join(source.with_suffix("").parts)
-    by_another = any(module in path.read_text(encoding="utf-8") for path in layer.rglob("*.py"))
-    assert (folder / f"test_{source.name}").is_file() or by_another, f"write {folder}/test_{source.name}"
+    return (folder / f"test_{source.name}").is_file() or ".".join(source.with_suffix("").parts) in _texts(layer)
 
 
-@pytest.mark.parametrize("path", _own_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_file_is_longer_than_one_idea(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+def test_every_source_file_is_tested() -> None:
+    """By a file of its own, or by a test of its layer that imports it; declarations alone need no test."""
+    assert [str(source) for source in _sources() if not _is_tested(source)] == []
+
+
+def test_no_file_is_longer_than_one_idea() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in _own_files()}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
 def test_no_folder_is_crowded() -> None:

@@ -38,16 +38,16 @@ _LOOKED_AT = (
 
 def _strings(file: Path) -> Iterator[tuple[int, str]]:
     """Line and text of each string of a module that is no docstring; what is filled in is X."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
-    for node in ast.walk(tree):
+    nodes = [*ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    skipped = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             skipped |= {id(part) for part in node.values}
             yield (
                 node.lineno,
                 "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values),
             )
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
             yield node.lineno, re.sub(r"\{\w+\}", "X", node.value)
 
@@ -77,6 +77,7 @@ def _cut(words: list[str]) -> list[str]:
     return words
 
 
+@cache
 def _remedies() -> list[tuple[str, str]]:
     """(place, command) of each command of netvps that a text names."""
     found: dict[tuple[str, str], None] = {}
@@ -97,12 +98,15 @@ def test_there_are_remedies() -> None:
     assert {"up", "doctor", "login HOST", "up --install"} & {command for _, command in _remedies()}
 
 
-@pytest.mark.parametrize(("place", "command"), _remedies(), ids=lambda value: value)
-def test_a_command_of_netvps_exists_with_its_flags_and_arguments(place: str, command: str) -> None:
-    words = [word for word in shlex.split(command) if word not in {"...", "…"}]
-    if place.startswith("netvps/programs/wiring/running.py:"):
-        words.remove("X")  # flags
-    assert problem(words) == "", f"{place}: netvps {command}"
+def test_commands_of_netvps_exist_with_their_flags_and_arguments() -> None:
+    wrong = []
+    for place, command in _remedies():
+        words = [word for word in shlex.split(command) if word not in {"...", "…"}]
+        if place.startswith("netvps/programs/wiring/running.py:"):
+            words.remove("X")  # flags
+        if found := problem(words):
+            wrong.append(f"{place}: netvps {command}: {found}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize(

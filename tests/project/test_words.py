@@ -7,10 +7,9 @@ import re
 import tokenize
 from pathlib import Path
 
-import pytest
-
 from tests.project.doc_pages import NOT_USED, ROOT
 
+_USED = re.compile(NOT_USED, re.IGNORECASE)
 _FOLDERS = {"netvps": "*.py", "tunnel": "*.go", "proto": "*.proto", "bench": "*.py"}
 
 
@@ -23,17 +22,21 @@ def _files() -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_words_are_plain(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
+def test_words_are_plain() -> None:
     used = [
-        f"{number}: {line.strip()}" for number, line in enumerate(lines, 1) if re.search(NOT_USED, line, re.IGNORECASE)
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in _files()
+        if _USED.search(text := path.read_text(encoding="utf-8"))
+        for number, line in enumerate(text.splitlines(), 1)
+        if _USED.search(line)
     ]
     assert used == []
 
 
 def _prose(source: str) -> list[tuple[int, str]]:
     """Comments, docstrings and names of Python code, with their lines; strings may quote what programs print."""
+    if not _USED.search(source.replace("_", " ")):
+        return []
     kinds = {tokenize.COMMENT, tokenize.NAME, tokenize.STRING}
     tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type in kinds]
     return [
@@ -43,7 +46,11 @@ def _prose(source: str) -> list[tuple[int, str]]:
     ]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_words_of_tests_are_plain(path: Path) -> None:
-    said = _prose(path.read_text(encoding="utf-8"))
-    assert [(line, text) for line, text in said if re.search(NOT_USED, text, re.IGNORECASE)] == []
+def test_words_of_tests_are_plain() -> None:
+    used = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for line, text in _prose(path.read_text(encoding="utf-8"))
+        if _USED.search(text)
+    ]
+    assert used == []
