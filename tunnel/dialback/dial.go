@@ -36,32 +36,50 @@ func (l *link) open(ctx, control context.Context, request *api.DialRequest) {
 	l.streams.Go(func() {
 		defer l.client.streams.free()
 		defer dropped()
-		if request.GetDirect() && serve != nil && l.client.directs.take() {
-			conn, err := l.client.direct(ctx, request)
-			if err == nil {
+		target, err := dialTarget(ctx, request.GetTarget())
+		if err == nil && request.GetDirect() && l.client.directs.take() {
+			conn, failed := l.client.direct(ctx, request)
+			if failed == nil {
 				l.client.dials.free()
-				serve(conn)
+				join(conn, target, serve)
 				_ = conn.Close()
 			}
 			l.client.directs.free()
-			if err == nil {
+			if failed == nil {
 				return
 			}
-			l.client.Log.Info("no direct connection: the slower way is taken", "origin", request.GetOrigin(), "error", err)
+			l.client.Log.Info("no direct connection: the slower way is taken", "origin", request.GetOrigin(), "error", failed)
 		}
-		conn, target, err := l.connect(ctx, request)
+		var conn *Conn
+		if err == nil {
+			conn, err = l.connect(ctx, request)
+		}
 		l.client.dials.free()
 		if err != nil {
+			if target != nil {
+				_ = target.Close()
+			}
 			l.refuse(control, request, forward.Reason(err))
 			return
 		}
-		if target == nil {
-			serve(conn)
-		} else {
-			forward.Pipe(conn, target, func() {}) // no activity: the server counts requests, and knows a person's from a probe
-		}
+		join(conn, target, serve)
 		conn.Wait()
 	})
+}
+
+// join serves a connection of the agent itself, or pipes it to its target.
+func join(conn half, target forward.Duplex, serve func(net.Conn)) {
+	if target == nil {
+		serve(conn)
+	} else {
+		forward.Pipe(conn, target, func() {}) // no activity: the server counts requests, and knows a person's from a probe
+	}
+}
+
+// half is a connection that can be half-closed.
+type half interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // server returns what serves a connection of the agent itself, nil for other targets, and what to call at the end.
@@ -80,12 +98,8 @@ func (c *Client) server(request *api.DialRequest) (serve func(net.Conn), dropped
 	}
 }
 
-// connect returns the stream and what to join it with; nil means the SSH server.
-func (l *link) connect(ctx context.Context, request *api.DialRequest) (*Conn, forward.Duplex, error) {
-	target, err := dialTarget(ctx, request.GetTarget())
-	if err != nil {
-		return nil, nil, err
-	}
+// connect answers a dial with a stream.
+func (l *link) connect(ctx context.Context, request *api.DialRequest) (*Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := api.NewTunnelServiceClient(l.conn).DialBack(ctx)
 	if err == nil {
@@ -93,14 +107,12 @@ func (l *link) connect(ctx context.Context, request *api.DialRequest) (*Conn, fo
 	}
 	if err != nil {
 		cancel()
-		if target != nil {
-			_ = target.Close()
-		}
-		return nil, nil, err
+		return nil, err
 	}
-	return newConn(stream, cancel, local, origin(request.GetOrigin())), target, nil
+	return newConn(stream, cancel, local, origin(request.GetOrigin())), nil
 }
 
+// dialTarget connects to what a dial is for; nil means a server of the agent's own.
 func dialTarget(ctx context.Context, target *api.DialTarget) (forward.Duplex, error) {
 	switch kind := target.GetTarget().(type) {
 	case *api.DialTarget_Ssh, *api.DialTarget_Resumable:

@@ -1,12 +1,14 @@
 package dialback_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
 	"os"
 	"testing"
 
+	"netvps/tunnel/api"
 	"netvps/tunnel/dialback"
 	"netvps/tunnel/direct"
 	"netvps/tunnel/internal/gatewaytest"
@@ -26,12 +28,12 @@ func TestADialIsAnsweredWithAStreamWhereDirectConnectionsAreNotKnown(t *testing.
 }
 
 // answered accepts a direct connection at the runner's socket, in place of the one that Control has.
-func answered(t *testing.T, a *agent) *direct.Arrival {
+func answered(t *testing.T, a *agent, target *api.DialTarget) *direct.Arrival {
 	path := a.Dir + "/tunnel.sock"
 	_ = os.Remove(path)
 	listener := must[net.Listener](t)(net.Listen("unix", path))
 	t.Cleanup(func() { _ = listener.Close() })
-	id, _ := a.Ask(toSSH)
+	id, _ := a.Ask(target)
 	raw := must[net.Conn](t)(listener.Accept())
 	certificate, key := a.CA.Server(t)
 	pair := must[tls.Certificate](t)(tls.X509KeyPair([]byte(certificate), []byte(key)))
@@ -51,7 +53,7 @@ func TestADialIsAnsweredDirectly(t *testing.T) {
 	a := start(t)
 	a.NextHello()
 	a.Direct = true
-	conn := answered(t, a).Conn
+	conn := answered(t, a, toSSH).Conn
 	_, _ = conn.Write([]byte("hello"))
 	_ = conn.CloseWrite()
 	if got := must[[]byte](t)(io.ReadAll(conn)); string(got) != "hello" {
@@ -66,9 +68,43 @@ func TestDirectConnectionsLeaveRoomForControl(t *testing.T) {
 	a := start(t, func(c *dialback.Client) { c.MaxDirect = 1 })
 	a.NextHello()
 	a.Direct = true
-	_ = answered(t, a)
+	_ = answered(t, a, toSSH)
 	stream := must[*gatewaytest.Stream](t)(a.Open(toSSH)) // the listener would accept a second one, which nothing answers
 	_ = stream.SendEOF()
 	_ = must[[]byte](t)(stream.ReadAll())
 	stream.End()
+}
+
+func TestADialOfAPortIsJoinedDirectly(t *testing.T) {
+	a := start(t)
+	a.NextHello()
+	a.Direct = true
+	listener := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	t.Cleanup(func() { _ = listener.Close() })
+	conn := answered(t, a, toTCP(listener.Addr().String())).Conn
+	app := must[net.Conn](t)(listener.Accept())
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 40<<10)
+	go func() { _, _ = conn.Write(sent); _ = conn.CloseWrite() }()
+	if got := must[[]byte](t)(io.ReadAll(app)); !bytes.Equal(got, sent) {
+		t.Fatalf("the app got %d bytes", len(got))
+	}
+	go func() { _, _ = app.Write(sent); _ = app.Close() }()
+	if got := must[[]byte](t)(io.ReadAll(conn)); !bytes.Equal(got, sent) {
+		t.Fatalf("got %d bytes", len(got))
+	}
+}
+
+func TestAnAppThatBreaksADirectConnectionDoesNotEndIt(t *testing.T) {
+	a := start(t)
+	a.NextHello()
+	a.Direct = true
+	listener := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	t.Cleanup(func() { _ = listener.Close() })
+	conn := answered(t, a, toTCP(listener.Addr().String())).Conn
+	app := must[net.Conn](t)(listener.Accept()).(*net.TCPConn)
+	_ = app.SetLinger(0)
+	_ = app.Close()
+	if _, err := conn.WriteTo(io.Discard); err == nil {
+		t.Fatal("it ended as if all had arrived")
+	}
 }

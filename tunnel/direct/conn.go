@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -211,7 +212,7 @@ func (c *Conn) pass(w io.Writer) (int, error) {
 }
 
 // SendFrom copies what a socket receives to the peer, until that ends. While idle it has no buffer.
-func (c *Conn) SendFrom(from *net.UnixConn) (total int64, err error) {
+func (c *Conn) SendFrom(from syscall.Conn) (total int64, err error) {
 	raw, err := from.SyscallConn()
 	if err != nil {
 		return 0, err

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 )
 
 // bufferSize suits both SSH (32 KiB packets) and the tunnel (frames of up to 256 KiB).
@@ -21,8 +22,14 @@ type Duplex interface {
 // resetter is a connection that can tell its peer why it broke.
 type resetter interface{ Reset(reason string) }
 
+// carrier is a connection that moves more at once than Copy does, and has no buffer while idle.
+type carrier interface {
+	WriteTo(w io.Writer) (int64, error)
+	SendFrom(from syscall.Conn) (int64, error)
+}
+
 // Pipe copies both ways until both directions have ended, then closes both ends. The end of one direction does not affect
-// the other; an error ends both. touch is called for each piece.
+// the other; an error ends both. touch is called for each piece, but not for those of a carrier.
 func Pipe(a, b Duplex, touch func()) {
 	var both sync.WaitGroup
 	both.Go(func() { oneWay(a, b, touch) })
@@ -33,12 +40,25 @@ func Pipe(a, b Duplex, touch func()) {
 }
 
 func oneWay(dst, src Duplex, touch func()) {
-	if err := Copy(dst, src, touch); err != nil {
+	if err := move(dst, src, touch); err != nil {
 		abort(dst, err)
 		abort(src, err)
 		return
 	}
 	_ = dst.CloseWrite()
+}
+
+func move(dst, src Duplex, touch func()) error {
+	if from, ok := src.(carrier); ok {
+		_, err := from.WriteTo(dst)
+		return err
+	}
+	socket, isSocket := src.(syscall.Conn)
+	if to, ok := dst.(carrier); ok && isSocket {
+		_, err := to.SendFrom(socket)
+		return err
+	}
+	return Copy(dst, src, touch)
 }
 
 // Copy copies until src ends. It bypasses ReadFrom and WriteTo of the ends, whose buffers are smaller.

@@ -187,7 +187,7 @@ class Tunnels:
             except ControlEnded:
                 log.info("agent disconnected while dialling", session=session_uid)
                 continue
-            if isinstance(target, PortTarget) and target.counted:
+            if isinstance(target, PortTarget) and target.counted and stream in agent.streams:  # not ended already
                 agent.served.add(stream)
                 self._reports.served(session_uid, len(agent.served))
             return stream
