@@ -49,3 +49,15 @@ def test_a_child_dies_with_its_parent() -> None:
         assert int(process.stdout.readline()) != process.pid
         process.kill()
         assert process.stdout.read() == b""  # the child had it open, and is gone
+
+
+def test_a_program_starts_without_what_it_never_uses_and_collects_no_modules() -> None:
+    program = (
+        "import gc, sys, netvps.programs.http\n"
+        "from netvps.process.process import run_to_end\n"
+        "async def work():\n"
+        "  print('rich' in sys.modules, gc.get_freeze_count() > 10_000, gc.get_threshold()[0] < 10_000)\n"
+        "run_to_end(work())"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.split() == ["False", "True", "True"]

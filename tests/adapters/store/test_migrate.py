@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from netvps.adapters.store import SqlStore, open_store
+from netvps.adapters.store import SqlStore, migrate, open_store
 from netvps.adapters.store.codec import encode
 from netvps.adapters.store.dialects.url import dialect_of
 from netvps.adapters.store.migrate import migrations
@@ -48,6 +50,12 @@ async def run(url: str, *statements: str) -> None:
                 await connection.execute(text(statement))
     finally:
         await engine.dispose()
+
+
+def test_the_schemas_that_are_known_are_those_of_alembic() -> None:
+    scripts = ScriptDirectory(str(Path(migrate.__file__).with_name("migrations")))
+    assert migrate.known_schemas() == {script.revision for script in scripts.walk_revisions()}
+    assert max(migrate.known_schemas()) == scripts.get_current_head()
 
 
 async def test_migrations_make_what_the_tables_say(store: SqlStore) -> None:

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from netvps.adapters.netlink import own_addresses as module
 from netvps.errors import ConfigError
-from netvps.programs.wiring import served_names as module
 from netvps.programs.wiring.served_names import served_names
 from netvps.settings import ServerSettings, load
 
