@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,11 +54,11 @@ def test_every_point_is_walked_somewhere() -> None:
     assert all(callable(getattr(Stories, operation)) for operation in PASSES)
 
 
-def test_two_days_walk_every_point_and_a_year_all_cases() -> None:
+def test_three_days_walk_every_point_and_a_year_all_cases() -> None:
     days = [chosen(date.fromordinal(number)) for number in range(740_000, 740_365)]
     points = {(case.operation, case.point) for case in CASES}
-    for one, next_one in pairwise(days):
-        assert {(case.operation, case.point) for case in one + next_one} == points
+    for first, second, third in zip(days, days[1:], days[2:], strict=False):
+        assert {(case.operation, case.point) for case in first + second + third} == points
     assert {case for cases in days for case in cases} == set(CASES)
 
 

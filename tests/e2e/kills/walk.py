@@ -56,12 +56,12 @@ CASES = [
 
 
 def chosen(day: date) -> list[Case]:
-    """Every second point, the others on the next day; each with a mode and on a database that the day decides."""
+    """Every third point, the others on the next two days; each with a mode and on a database that the day decides."""
     by_point: dict[tuple[str, str], list[Case]] = {}
     for case in CASES:
         by_point.setdefault((case.operation, case.point), []).append(case)
     chance = random.Random(day.toordinal())  # not for secrets
-    return [chance.choice(cases) for cases in list(by_point.values())[day.toordinal() % 2 :: 2]]
+    return [chance.choice(cases) for cases in list(by_point.values())[day.toordinal() % 3 :: 3]]
 
 
 TODAY = CASES if os.environ.get("NETVPS_FULL") else chosen(datetime.now(UTC).date())

@@ -94,6 +94,7 @@ def test_what_listens_on_all_addresses_of_the_machine_is_kept_from_sessions_wher
     assert (b"CAP_NET_ADMIN" in system.netvps("doctor", check=False).stdout) == bool(problem)
 
 
+@pytest.mark.parametrize("system", [True], indirect=True, ids=["privileged"])  # it starts netvps again, with all rights
 def test_sessions_leave_the_network_that_all_owners_shared(system: System, busybox: str) -> None:
     """As an earlier version left it: a running session of each of two owners is on it."""
     made = [_made(system, busybox), _made(system, busybox, "bob")]
