@@ -4,8 +4,8 @@ client ──head──► decide ──► app          the head is parsed, dec
        ──body──► counted ──►             bytes as they come, up to the end that the head announced
        ◄── head, body ──                 and the connections end; unless the app switched protocols
 
-A client's connection carries one request, so that no byte after its end reaches any app. Either side waits while the
-other takes no data.
+The one into the session may be kept for another request (kept.py). A client's connection carries one request, so that
+no byte after its end reaches any app. Either side waits while the other takes no data.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from netvps.gateway.http.answers import Answer
     from netvps.gateway.http.head import AnswerHead, RequestHead
     from netvps.gateway.http.reviews import Admission
+    from netvps.gateway.http.upstream import Keep
     from netvps.gateway.ports import Stream
 
 HEAD_SECONDS: Final = 10.0
@@ -65,6 +66,8 @@ class Exchange(asyncio.Protocol):
         """Bytes of the client's body, and of the answer."""
         self.admission: Admission | None = None
         """Why it was let through to an app; None while it is not."""
+        self.repeats = False
+        """Whether the request was sent before, in vain."""
         self.transport: asyncio.Transport | None = None
         self.peer = ""
         self._server = server
@@ -103,12 +106,12 @@ class Exchange(asyncio.Protocol):
         async with asyncio.timeout(HEAD_SECONDS):
             return await self._small
 
-    def connect(self, stream: Stream, head: bytes) -> None:
-        """Sends the request into a session, and what answers there back. Raises OSError."""
+    def connect(self, stream: Stream, head: bytes, keep: Keep | None = None, *, repeatable: bool = False) -> None:
+        """Sends the request into a session, and what answers there back; for the rest see Upstream. Raises OSError."""
         if self._over or self.transport is None:
             stream.abort()
             return
-        self._upstream = Upstream(self, stream)
+        self._upstream = Upstream(self, stream, keep, repeatable=repeatable)
         stream.start(self._upstream)
         self._upstream.write(head)
         data, self._buffer = bytes(self._buffer), bytearray()
@@ -154,6 +157,14 @@ class Exchange(asyncio.Protocol):
             self._set_timer(STALLED)
         else:
             self.finish()
+
+    def repeat(self) -> None:
+        """The connection had ended before the request: it is sent on another one."""
+        if self._over or self.head is None:
+            return
+        self._upstream, self._asked, self.repeats = None, False, True
+        self._set_timer(None)
+        self._server.started(self, self.head)
 
     def fail(self, status: int, title: str, why: str) -> None:
         """The app gave no usable answer: says so, or breaks the connection if an answer has begun."""

@@ -6,6 +6,7 @@ refused, and an app reads what is written here, never the client's own bytes.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ _ONCE: Final = (b"host", b"content-length", b"transfer-encoding")
 _HOP: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"})
 _FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"trailer"})
 """Never removed, whatever Connection names."""
+_OF_BODY: Final = frozenset({b"content-length", b"transfer-encoding", b"expect", b"trailer"})
 _FOLDED: Final = re.compile(rb"\r\n[ \t]")
 _SPACED: Final = re.compile(rb"\r\n[^:\r\n]*[ \t]:")
 _NO_BODY: Final = frozenset({204, 304})
@@ -69,6 +71,12 @@ class RequestHead:
         return ", ".join(value.decode("latin-1") for each, value in self.headers if each == name)
 
     @property
+    def is_repeatable(self) -> bool:
+        """Whether it may be sent twice, and is no more than its head."""
+        bare = not self.upgrade and not any(name in _OF_BODY for name, _ in self.headers)
+        return bare and self.method == "GET" and self.version == b"1.1"
+
+    @property
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
@@ -82,6 +90,8 @@ class AnswerHead:
     reason: bytes
     headers: Headers
     framing: Framing = field(default_factory=Framing)
+    keeps_connection: bool = False
+    """Whether another request may follow on its connection, if it ends before that."""
 
     @property
     def is_interim(self) -> bool:
@@ -131,10 +141,7 @@ def parse_request(head: bytes) -> RequestHead:
 def parse_answer(head: bytes, request: RequestHead) -> AnswerHead:
     """Parses the head of an app's answer. Raises HeadError."""
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=LIMIT)
-    asked: Headers = [(b"host", b"app")]
-    if request.upgrade:
-        asked += [(b"connection", b"upgrade"), (b"upgrade", request.get(b"upgrade").encode("latin-1"))]
-    connection.send(h11.Request(method=request.method, target="/", headers=asked))
+    connection.send(_asked(request.method, request.get(b"upgrade") if request.upgrade else ""))
     connection.send(h11.EndOfMessage())
     try:
         connection.receive_data(head)
@@ -150,17 +157,30 @@ def parse_answer(head: bytes, request: RequestHead) -> AnswerHead:
         raise HeadError(_BAD, "it switches to a protocol that the request did not ask for")
     if request.method != "HEAD" and answer.status >= _FIRST_FINAL and answer.status not in _NO_BODY:
         answer.framing = _framing(answer.headers, Framing(None))
+    names = {name for name, _ in answer.headers}
+    twice = {b"content-length", b"transfer-encoding"} <= names
+    closes = b"close" in _connection_tokens(answer.headers) or bytes(event.http_version) != b"1.1"
+    answer.keeps_connection = not (twice or closes or answer.switches)
     return answer
 
 
-def request_bytes(request: RequestHead, added: Iterable[tuple[bytes, bytes]], removed: frozenset[bytes]) -> bytes:
-    """The head for an app: one request for its connection, unless it upgrades."""
+@functools.lru_cache
+def _asked(method: str, upgrade: str) -> h11.Request:
+    """What h11 has to know of a request to read its answer."""
+    upgrades = [(b"connection", b"upgrade"), (b"upgrade", upgrade.encode("latin-1"))] if upgrade else []
+    return h11.Request(method=method, target="/", headers=[(b"host", b"app"), *upgrades])
+
+
+def request_bytes(
+    request: RequestHead, added: Iterable[tuple[bytes, bytes]], removed: frozenset[bytes], *, keep: bool = False
+) -> bytes:
+    """The head for an app: the last request for its connection, unless that is to be kept, or it upgrades."""
     kept = [header for header in _end_to_end(request.headers) if header[0] not in removed]
     if b"trailers" in {token.strip().lower() for token in request.get(b"te").encode("latin-1").split(b",")}:
         kept.append((b"te", b"trailers"))
     if request.upgrade:
         kept += [(b"connection", b"Upgrade"), (b"upgrade", request.get(b"upgrade").encode("latin-1"))]
-    else:
+    elif not keep:
         kept.append((b"connection", b"close"))
     line = b"%b %b HTTP/%b" % (request.method.encode(), request.target.encode("latin-1"), request.version)
     return _written(line, [*kept, *added])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from functools import partial
 from html import escape
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from netvps.gateway.http.answers import explained, is_navigation, page, redirect
 from netvps.gateway.http.challenges import PATH as ACME_PATH
 from netvps.gateway.http.cookies import cookie_header, cookie_name, cookie_of, without_cookie
 from netvps.gateway.http.head import request_bytes
+from netvps.gateway.http.kept import KeptConnections, Use
 from netvps.gateway.http.logins import Logins
 from netvps.gateway.http.reviews import Reviews
 from netvps.gateway.ssh.readiness import shown_name
@@ -97,7 +99,12 @@ class Requests:
         self._woken: dict[str, float] = {}
         """When a session was woken, by its uid: its app may need a moment."""
         self._logins = Logins(plane, site)
-        self._reviews = Reviews(plane, tasks, exchanges)
+        self._connections = KeptConnections()
+        self._reviews = Reviews(plane, tasks, exchanges, self._connections)
+
+    def stop(self) -> None:
+        """Ends connections that wait for a request."""
+        self._connections.close(lambda _request: True)
 
     async def serve(self, exchange: Exchange, head: RequestHead) -> str:
         """Answers a request, or connects it to an app; returns the user, '' if it is not known."""
@@ -118,8 +125,11 @@ class Requests:
             exchange.admission = await self._admit(head)
             admitted = exchange.admission.request
             user = admitted.user
-            stream = await self._reach(head, admitted, exchange.peer)
-            exchange.connect(stream, self._rewritten(head, exchange))
+            use = Use(exchange.admission, counted=not _is_probe(head))
+            kept = self._connections.take(use) if head.is_repeatable and not exchange.repeats else None
+            keep = partial(self._keep, use) if head.is_repeatable else None
+            stream = kept or await self._reach(head, admitted, exchange.peer)
+            exchange.connect(stream, self._rewritten(head, exchange), keep, repeatable=kept is not None)
         except _Instead as instead:
             exchange.answer(instead.answer)
         except Unauthenticated as error:
@@ -131,6 +141,12 @@ class Requests:
         except OSError:
             exchange.answer(explained(head, 502, "no answer", "the connection to the session broke: try again"))
         return user
+
+    def _keep(self, use: Use, transport: asyncio.Transport) -> None:
+        if self._reviews.counts(use.admission):
+            self._connections.put(use, transport)
+        else:
+            transport.close()
 
     # Who
 
@@ -273,7 +289,7 @@ class Requests:
             (b"x-forwarded-host", dict(head.headers)[b"host"]),
             *([(b"cookie", cookie)] if cookie else []),
         ]
-        return request_bytes(head, added, _FORWARDED | {CREDENTIAL, b"cookie"})
+        return request_bytes(head, added, _FORWARDED | {CREDENTIAL, b"cookie"}, keep=head.is_repeatable)
 
 
 class _Instead(Exception):

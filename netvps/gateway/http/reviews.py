@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from netvps.gateway.http.exchange import Exchange
+    from netvps.gateway.http.kept import KeptConnections
     from netvps.gateway.ports import Visitors
     from netvps.services.http.visits import AdmittedRequest
     from netvps.tasks import Tasks
@@ -48,9 +49,12 @@ class Admission:
 class Reviews:
     """Asks once for all requests that showed the same."""
 
-    def __init__(self, plane: Visitors, tasks: Tasks, exchanges: Collection[Exchange]) -> None:
-        """`exchanges` are those that are open, as they come and go."""
+    def __init__(
+        self, plane: Visitors, tasks: Tasks, exchanges: Collection[Exchange], connections: KeptConnections
+    ) -> None:
+        """`exchanges` are those that are open, as they come and go; `connections` end with what let them through."""
         self._plane, self._tasks, self._exchanges = plane, tasks, exchanges
+        self._connections = connections
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._changes = self._session_changes = 0
         self._kept: dict[tuple[str, str, str], tuple[Admission, float]] = {}
@@ -76,6 +80,11 @@ class Reviews:
             self._kept[shown] = admission, time.monotonic() + KEPT_SECONDS
         return admission
 
+    def counts(self, admission: Admission) -> bool:
+        """Whether no change was reported since, and the session is awake."""
+        kept = self._kept.get((admission.host, admission.cookie, admission.api_key))
+        return kept is not None and kept[0] == admission
+
     def _user_changed(self, user: str) -> None:
         self._start(lambda request: user in {"", request.user})
 
@@ -89,6 +98,7 @@ class Reviews:
 
     def _forget(self, concerns: Callable[[AdmittedRequest], bool]) -> None:
         self._kept = {shown: kept for shown, kept in self._kept.items() if not concerns(kept[0].request)}
+        self._connections.close(concerns)
 
     def _start(self, concerns: Callable[[AdmittedRequest], bool]) -> None:
         self._changes += 1

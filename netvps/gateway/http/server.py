@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import socket
 import time
@@ -53,6 +54,9 @@ class HttpServer:
         proxies: Collection[str] = (),
     ) -> None:
         """`proxies` are IP addresses of proxies, which may open any number of connections."""
+        for level, option, value in _OPTIONS:  # which connections inherit
+            with suppress(OSError):
+                sock.setsockopt(level, option, value)
         self._sock, self._tls = sock, tls
         self._proxies = proxies
         self._tasks = Tasks()
@@ -97,6 +101,7 @@ class HttpServer:
                 await self._empty.wait()
         for exchange in [*self._open]:
             exchange.abort()
+        self._requests.stop()
         await self._tasks.__aexit__()
 
     # Called by exchanges
@@ -111,10 +116,6 @@ class HttpServer:
             return "too many connections are open"
         if source and self._sources[source] > CONNECTIONS_PER_SOURCE:
             return f"{CONNECTIONS_PER_SOURCE} connections from your address are open"
-        if exchange.transport is not None and (sock := exchange.transport.get_extra_info("socket")) is not None:
-            for level, option, value in _OPTIONS:
-                with suppress(OSError):
-                    sock.setsockopt(level, option, value)
         return None
 
     def started(self, exchange: Exchange, head: RequestHead) -> None:
@@ -166,9 +167,12 @@ class HttpServer:
         """The source by which connections are limited; '' for this machine and proxies."""
         if exchange.peer in self._proxies:
             return ""
-        try:
-            if ipaddress.ip_address(exchange.peer).is_loopback:
-                return ""
-        except ValueError:
-            return ""
-        return source_of(exchange.peer)
+        return _source_of(exchange.peer)
+
+
+@functools.lru_cache
+def _source_of(peer: str) -> str:
+    try:
+        return "" if ipaddress.ip_address(peer).is_loopback else source_of(peer)
+    except ValueError:
+        return ""

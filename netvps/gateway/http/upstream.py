@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from netvps.gateway.http.body import Body, BodyError
@@ -15,14 +16,23 @@ if TYPE_CHECKING:
 _BAD_GATEWAY: Final = 502
 
 
+Keep = Callable[[asyncio.Transport], None]
+
+
 class Upstream(asyncio.Protocol):
     """The protocol of a connection into a session."""
 
-    def __init__(self, client: Exchange, stream: Stream) -> None:
+    def __init__(self, client: Exchange, stream: Stream, keep: Keep | None, *, repeatable: bool) -> None:
+        """`keep` takes the connection once the answer is complete, if another request may follow on it.
+
+        A request that is `repeatable` is not failed but repeated if the connection ends before any byte of an answer.
+        """
         self.full = False
         """Whether the app takes no data now."""
         self._client = client
         self._stream = stream
+        self._keep = keep
+        self._repeatable = repeatable
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._body: Body | None = None
@@ -56,10 +66,10 @@ class Upstream(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Ends it immediately."""
+        """Ends it immediately, unless it is another request's now."""
         self._over = True
-        self._stream.abort()
         if self._transport is not None:
+            self._stream.abort()
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -70,6 +80,7 @@ class Upstream(asyncio.Protocol):
         """Passes the answer on, up to its end."""
         if self._over:
             return
+        self._repeatable = False
         if self._raw:
             self._client.pass_on(data)
         elif self._body is not None:
@@ -110,6 +121,9 @@ class Upstream(asyncio.Protocol):
                 self._client.finish()
             else:
                 self._client.abort()  # the client has to see that the answer is not complete
+        elif self._repeatable:
+            self.abort()
+            self._client.repeat()
         else:
             why = "the app closed the connection without an answer"
             self._client.fail(_BAD_GATEWAY, "no answer", why)
@@ -143,6 +157,8 @@ class Upstream(asyncio.Protocol):
             self._raw = True
         elif not answer.is_interim:
             self._body = Body(answer.framing)
+            if not answer.keeps_connection:
+                self._keep = None
         return True
 
     def _pass_body(self, body: Body, data: bytes) -> None:
@@ -155,7 +171,16 @@ class Upstream(asyncio.Protocol):
             self._client.pass_on(data[:count] if count < len(data) else data)
         if body.done:
             self._over = True
+            if count == len(data):
+                self._release()
             self._client.finish()
+
+    def _release(self) -> None:
+        """Gives the connection away, if nothing of this request or its answer is left on it."""
+        if self._keep is None or self._transport is None or self._transport.get_write_buffer_size():
+            return
+        transport, self._transport = self._transport, None
+        self._keep(transport)
 
     def _bad(self, why: str) -> None:
         self._over = True

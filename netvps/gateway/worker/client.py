@@ -61,6 +61,8 @@ class ControlPlane(asyncio.Protocol):
         self._listeners: defaultdict[type[Message], list[Callable[[str], None]]] = defaultdict(list)
         """By the notification that they are for."""
         self._transport: asyncio.Transport | None = None
+        self._durations = bytearray()
+        """Messages that are not sent yet."""
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -231,8 +233,15 @@ class ControlPlane(asyncio.Protocol):
     # Metrics
 
     def observe_duration(self, step: Step, which: str, seconds: float) -> None:
-        """Reports a duration; a timing.Observer."""
-        self._send(wire.Duration(step, which, seconds))
+        """Reports a duration, with those of the next moments; a timing.Observer."""
+        if not self._durations:
+            asyncio.get_running_loop().call_later(REPORT_EVERY, self._send_durations)
+        self._durations += wire.encode(wire.Duration(step, which, seconds))
+
+    def _send_durations(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(bytes(self._durations))
+        self._durations.clear()
 
     async def report(self, counts: Callable[[], tuple[int, int]]) -> None:
         """Reports the numbers of authenticated and unauthenticated connections when they change, until cancelled."""

@@ -298,9 +298,11 @@ async def test_bytes_of_one_connection_reach_one_session_alone(
     world: World, requests: list[bytes], cuts: list[int]
 ) -> None:
     seen: dict[str, bytes] = {}
+    apps: set[asyncio.Task[None] | None] = set()
 
     def recorder(owner: str) -> object:
         async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            apps.add(asyncio.current_task())
             head = await read_head(reader)
             writer.write(OK)
             await writer.drain()
@@ -319,6 +321,8 @@ async def test_bytes_of_one_connection_reach_one_session_alone(
     async with asyncio.timeout(PATIENCE):
         with contextlib.suppress(ConnectionError):
             await reader.read()
+        world.plane.url_listeners[0]("")  # ends what is kept
+        await asyncio.gather(*filter(None, apps))
     first = b"alice" if b"netvps=alice" in requests[0] else b"bob"
     reached = {uid for uid, _, _ in world.plane.dials}
     assert len(world.plane.dials) <= 1

@@ -111,9 +111,10 @@ async def test_counts_and_durations_arrive(apart: World) -> None:
     reporting = asyncio.get_running_loop().create_task(plane_of(apart).report(lambda: (3, 2)))
     with timing.observe_durations(lambda step, which, _seconds: seen.append((step, which))):
         plane_of(apart).observe_duration("gateway_login", "joined", 0.1)
-        await apart.agent.until(lambda: (worker.connections, worker.unauthenticated) == (3, 2))
+        plane_of(apart).observe_duration("http_request", "2xx", 0.1)
+        await apart.agent.until(lambda: (worker.connections, worker.unauthenticated, len(seen)) == (3, 2, 2))
     reporting.cancel()
-    assert seen == [("gateway_login", "joined")]
+    assert seen == [("gateway_login", "joined"), ("http_request", "2xx")]
 
 
 async def test_events_for_the_audit_log_arrive(apart: World) -> None:
