@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from netvps.domain.session.lifecycle import settled
     from netvps.domain.snapshot.diff import Diff
     from netvps.domain.snapshot.snapshot import Snapshot, SnapshotChange, SnapshotDraft, SnapshotState
+    from netvps.domain.task.spec import TaskSpec
+    from netvps.domain.task.task import Task, TaskCause, TaskState
     from netvps.rpc.client.async_client import AsyncClient
     from netvps.rpc.client.calls.sessions import SessionPage
 
@@ -90,6 +92,10 @@ __all__ = [
     "Stdin",
     "StdinEof",
     "Stdout",
+    "Task",
+    "TaskCause",
+    "TaskSpec",
+    "TaskState",
     "TerminalSize",
     "User",
     "Verdict",
@@ -115,6 +121,8 @@ _ON_DEMAND: Final = {
     "netvps.domain.snapshot.snapshot": {"Snapshot", "SnapshotChange", "SnapshotDraft", "SnapshotState"},
     "netvps.domain.session.exec": {"ExecStart", "Exit", "Stderr", "Stdin", "StdinEof", "Stdout", "TerminalSize"},
     "netvps.domain.session.lifecycle": {"settled"},
+    "netvps.domain.task.spec": {"TaskSpec"},
+    "netvps.domain.task.task": {"Task", "TaskCause", "TaskState"},
     "netvps.rpc.client.async_client": {"AsyncClient"},
     "netvps.rpc.client.calls.sessions": {"SessionPage"},
 }

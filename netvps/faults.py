@@ -37,6 +37,7 @@ COMMITS: Final = {
     "runner.removed": "a session's row is removed, since its runner reports it erased",
     "runner.report": "a runner's report about a session is recorded",
     "runner.snapshot": "a snapshot is recorded",
+    "runner.task": "a runner's report about a task is recorded",
     "session.clone": "a session is created from a snapshot",
     "session.create": "a session is created",
     "session.desired": "a session's desired state, name or spec changes",
@@ -47,6 +48,8 @@ COMMITS: Final = {
     "snapshot.delete": "the deletion of a snapshot is ordered",
     "snapshot.restore": "a restore in place is ordered",
     "snapshot.update": "a snapshot is described, labelled or pinned",
+    "task.create": "a task or an array is created",
+    "task.place": "tasks that wait are placed on runners",
 }
 """Transactions of the control plane; each has the points NAME.before_commit and NAME.after_commit."""
 
@@ -107,6 +110,9 @@ PLACES: Final = {
     "revert.unpacked": "it has its files, and not its final name yet, and an older container exists",
     "take.paused": "a container is paused for a snapshot, if it runs",
     "take.written": "the archive of a snapshot is written, and its note is not yet",
+    "task.ended": "the end of a command is recorded on disk, and not reported yet",
+    "task.recorded": "the start of a command is recorded on disk, and it is not started yet",
+    "task.started": "a command is started, and that is not reported yet",
 }
 """All other points of the control plane, the gateway and the runner."""
 

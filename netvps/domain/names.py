@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from netvps.domain.checks import shown
+from netvps.domain.uid import UID_PATTERN
 from netvps.errors import InvalidInput
 
 SESSION_NAME_MAX = 40
@@ -21,6 +22,7 @@ _ZONE = ".nv.internal"
 _WAKE = "wake+"
 _WATCH = "watch+"
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_TASK_ID = re.compile(rf"{UID_PATTERN}(-[0-9]{{1,3}})?")
 # Names that programs write into /etc/passwd (useradd --badname, cloud images, directory services), without the
 # separators of an SSH login or of a certificate's principal.
 _UNIX_USER = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]{0,31}")
@@ -35,6 +37,13 @@ def check_label(value: str, field: str, limit: int) -> str:
         f"{shown(value)} is not a name: use 1 to {limit} lower-case letters, digits and '-', "
         "with a letter or digit first and last",
     )
+
+
+def check_task_id(value: str, field: str = "name") -> str:
+    """Returns `value` if it is the id of a task, ID or ID-INDEX, or of an array, else raises InvalidInput."""
+    if _TASK_ID.fullmatch(value):
+        return value
+    raise InvalidInput.of(field, f"{shown(value)} is not the id of a task: see netvps task ls")
 
 
 def check_unix_user(value: str, field: str = "user") -> str:

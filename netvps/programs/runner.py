@@ -109,6 +109,7 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
                 features=features,
                 environments=engine.environments if engine else None,
                 image_copies=image_copies,
+                tasks=engine.tasks if engine else None,
             )
             async with _measured(runner, link, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")

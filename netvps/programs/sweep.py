@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
-from netvps.adapters.docker.leftovers import Leftover
+from netvps.adapters.docker.leftovers import TASK, Leftover
 from netvps.cli.machine import programs
 from netvps.cli.machine.program_command import parse
 from netvps.cli.server.connect import dial
@@ -101,7 +101,8 @@ async def _sweep(
         engine = DockerEngine(
             docker, node=identity.uid, node_name=identity.name, copies=folders.copies, volumes=volumes
         )
-        there = [*await engine.things(), *await asyncio.to_thread(folders.things)]
+        made = [thing for thing in await engine.things() if thing.kind != TASK]  # runners remove those by themselves
+        there = [*made, *await asyncio.to_thread(folders.things)]
         left = orphaned(there, await asyncio.to_thread(known))  # the order matters: see the module's docstring
         for uid in sorted({thing.session_uid for thing in left}) if not dry_run else ():
             await engine.erase(uid)

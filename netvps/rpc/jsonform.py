@@ -30,6 +30,7 @@ from netvps.domain.session.session import Session
 from netvps.domain.sleep.idle import SleepPlan
 from netvps.domain.snapshot.diff import Diff
 from netvps.domain.snapshot.snapshot import Snapshot
+from netvps.domain.task.task import Task
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import images
 from netvps.rpc.convert.access.quotas import use_to_proto
@@ -50,6 +51,7 @@ from netvps.rpc.convert.session.sleep import plan_to_proto
 from netvps.rpc.convert.session.snapshots import snapshot_event_to_proto, snapshot_to_proto
 from netvps.rpc.convert.shares import share_to_proto
 from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
+from netvps.rpc.convert.task.tasks import task_to_proto
 from netvps.rpc.convert.users import listed_api_key_to_proto, user_to_proto
 
 Printable = (
@@ -78,6 +80,7 @@ Printable = (
     | AuditRecord
     | SleepPlan
     | SessionPlan
+    | Task
 )
 
 
@@ -121,4 +124,5 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     Overview: overview_to_proto,
     Path: path_to_proto,
     MetricSample: sample_to_proto,
+    Task: task_to_proto,
 }

@@ -5,17 +5,20 @@ Copies of earlier versions are removed as soon as no container, running or not, 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
 
-from netvps.errors import ConfigError
+from netvps.errors import ConfigError, NetvpsError
 from netvps.files import write_file
 
 _NAME = "agent"
+_EVERY_SECONDS = 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 log = structlog.get_logger()
 
@@ -51,3 +54,17 @@ def drop_unused_agents(current: Path, mounted: frozenset[str]) -> None:
         if _DIGEST.fullmatch(folder.name) and folder != current.parent and folder.name not in used:
             log.info("removing an agent that no container uses any more", digest=folder.name[:12])
             shutil.rmtree(folder, ignore_errors=True)
+
+
+async def keep_agents_few(current: Path, mounted: Callable[[], Awaitable[frozenset[str]]]) -> None:
+    """Removes unused agents periodically, until cancelled; `mounted` returns the host paths that containers mount.
+
+    Containers that mount an older agent are replaced one by one as they are stopped and started. New containers
+    mount the current one, so an agent that is unused now stays unused.
+    """
+    while True:
+        try:
+            await asyncio.to_thread(drop_unused_agents, current, await mounted())
+        except (NetvpsError, OSError) as error:
+            log.info("cannot look for unused agents", error=str(error))
+        await asyncio.sleep(_EVERY_SECONDS)

@@ -27,6 +27,7 @@ from netvps.domain.snapshot.diff import Diff, DiffOrder
 from netvps.domain.snapshot.exchange import ExportOrder, FilesAnswer, FilesRequest
 from netvps.domain.snapshot.saved import SavedSnapshot
 from netvps.domain.snapshot.snapshot import SnapshotSource
+from netvps.domain.task.task import TaskOrder, TaskReport
 
 A = TypeVar("A")
 Progress = Callable[[str], None]
@@ -350,10 +351,10 @@ class ImageTravel(Protocol[A]):
         """Makes what arrived an image of this machine; False if the engine needs all layers. Raises WrongState."""
 
 
-FromRunner = SessionReport | Heartbeat | ProbeReport | MetricsReport | CopyReport
+FromRunner = SessionReport | Heartbeat | ProbeReport | MetricsReport | CopyReport | TaskReport
 ToRunner = (
     Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
-    | CopyOrder | CopyRequest | ImageRequest
+    | CopyOrder | CopyRequest | ImageRequest | TaskOrder
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import Heartbeat
 from netvps.domain.session.session import SessionReport, SessionState
 from netvps.domain.snapshot.copies import CopyOrder, CopyReport, CopyState
+from netvps.domain.task.task import TaskReport
 from netvps.runner.ports import FromRunner
 
 
@@ -24,6 +25,8 @@ class ReportOutbox:
         self._unsent: dict[str, None] = {}
         self._copies: dict[str, CopyReport] = {}
         self._unsent_copies: dict[str, None] = {}
+        self._tasks: dict[str, TaskReport] = {}
+        self._unsent_tasks: dict[str, None] = {}
         self._answers: deque[ProbeReport] = deque()
         self._metrics: MetricsReport | None = None
         self._ready = asyncio.Event()
@@ -61,6 +64,18 @@ class ReportOutbox:
         self._copies.pop(order.snapshot, None)
         self._unsent_copies.pop(order.snapshot, None)
 
+    def post_task(self, report: TaskReport) -> None:
+        """Queues a report about a task, unless it equals the last one."""
+        if self._tasks.get(report.id) != report:
+            self._tasks[report.id] = report
+            self._unsent_tasks[report.id] = None
+            self._ready.set()
+
+    def forget_task(self, task_id: str) -> None:
+        """Drops the report about a task whose end is recorded."""
+        self._tasks.pop(task_id, None)
+        self._unsent_tasks.pop(task_id, None)
+
     def answer(self, report: ProbeReport) -> None:
         """Queues the answer to a request of this connection; the requester bounds their number."""
         self._answers.append(report)
@@ -75,17 +90,20 @@ class ReportOutbox:
         """Yields, for one connection, all reports, then each new one, and a `heartbeat` every `interval` seconds."""
         self._unsent = dict.fromkeys(self._reports)
         self._unsent_copies = dict.fromkeys(self._copies)
+        self._unsent_tasks = dict.fromkeys(self._tasks)
         self._answers.clear()
         self._metrics = None
         return Outgoing(self, heartbeat, interval)
 
-    def pop(self) -> SessionReport | ProbeReport | MetricsReport | CopyReport | None:
+    def pop(self) -> FromRunner | None:
         """Returns a report not yet sent over this connection, or None. Measurements come last."""
         if self._answers:
             return self._answers.popleft()
         if not self._unsent:
             if self._unsent_copies:
                 return self._take_copy()
+            if self._unsent_tasks:
+                return self._take_task()
             if self._metrics is not None:
                 metrics, self._metrics = self._metrics, None
                 return metrics
@@ -98,6 +116,14 @@ class ReportOutbox:
         if report.state is SessionState.DELETED:
             # Not acknowledged: if it is lost, the assignment is sent again, and reported again.
             del self._reports[uid]
+        return report
+
+    def _take_task(self) -> TaskReport:
+        task_id = next(iter(self._unsent_tasks))
+        del self._unsent_tasks[task_id]
+        report = self._tasks[task_id]
+        if report.gone:  # if it is lost, the order is sent again, and reported again
+            del self._tasks[task_id]
         return report
 
     def _take_copy(self) -> CopyReport:

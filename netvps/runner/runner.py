@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncGenerator
 from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -33,6 +32,7 @@ from netvps.domain.runner.runner import (
     COPIES,
     IMAGE_COPIES,
     IMAGES,
+    TASKS,
     CaughtUp,
     Heartbeat,
     LogRequest,
@@ -42,10 +42,11 @@ from netvps.domain.runner.runner import (
 from netvps.domain.session.session import Assignment
 from netvps.domain.snapshot.copies import CopyOrder, CopyRequest
 from netvps.domain.snapshot.exchange import FilesRequest
-from netvps.errors import ConfigError, Exhausted, NetvpsError
+from netvps.domain.task.task import TaskOrder
+from netvps.errors import ConfigError, NetvpsError
 from netvps.faults import ENABLED, fault_point
 from netvps.files import remove_parts
-from netvps.runner.agent import drop_unused_agents, keep_agent
+from netvps.runner.agent import keep_agent, keep_agents_few
 from netvps.runner.assignment_store import AssignmentStore
 from netvps.runner.copies import CopyOrders, DamageReports
 from netvps.runner.disabled import NoEngine
@@ -63,18 +64,20 @@ from netvps.runner.session.agent.upstream import Upstream
 from netvps.runner.session.ends.starts import Starts
 from netvps.runner.session.features import Features
 from netvps.runner.session.last_runs import LastRuns
-from netvps.runner.session.logs import KeptLogs, log_pieces
+from netvps.runner.session.logs import KeptLogs, LogStreams
 from netvps.runner.session.reconciler import SessionReconciler
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session_files import SessionFiles
 from netvps.runner.settings import RunnerSettings
+from netvps.runner.task.orders import TaskOrders
+from netvps.runner.task.ports import TaskEngine
+from netvps.runner.task.records import TaskRecords
+from netvps.runner.task.run import TaskHost
 from netvps.runner.trash import Trash
 from netvps.tasks import Tasks
 
 _RECONNECT_MIN, _RECONNECT_MAX = 0.2, 1.0 if ENABLED else 10.0  # tests restart their servers often
 _HEARTBEAT_SECONDS = 5.0
-_AGENTS_SECONDS = 3600.0
-_MAX_LOG_STREAMS = 16
 _MAX_PROBES = 2
 log = structlog.get_logger()
 
@@ -95,12 +98,13 @@ class Runner:
         features: Features | None = None,
         environments: Environments | None = None,
         image_copies: ImageCopies[Any] | None = None,
+        tasks: TaskEngine | None = None,
     ) -> None:
         """`engine` None: no sessions run here. `overlay` None: not available. `host_filter` None: not configured.
 
         `meter` None: nothing is measured. `travel` None: no snapshots are copied from or to this machine. `features`
         None: none besides the engine. `environments` None: nothing is done with images on request.
-        `image_copies` None: no images are copied from here.
+        `image_copies` None: no images are copied from here. `tasks` None: no tasks run here.
 
         Raises ConfigError if the runner has sessions, but no engine.
         """
@@ -132,8 +136,7 @@ class Runner:
         self._workers: dict[str, SessionReconciler] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
-        self.log_streams = 0
-        """Number of log streams of sessions on this machine."""
+        self._log_streams = LogStreams(link, self._logs, self._containers.logs)
         self._probes = 0
         self._instance_id = secrets.token_hex(8)
         self._sampler = MetricsSampler(meter, self._board.post_metrics) if meter else None
@@ -142,7 +145,10 @@ class Runner:
         self._heartbeat = _HEARTBEAT_SECONDS
         self._copies = CopyOrders(travel, link, self._board.post_copy, self._board.forget_copy) if travel else None
         self._image_copies = image_copies
-        given = {COPIES: travel, IMAGES: environments, IMAGE_COPIES: image_copies}
+        folder, extras = settings.state_dir / "tasks", lambda: self._features.extras
+        host = TaskHost(tasks, TaskRecords(folder), self._board.post_task, settings.uid, extras) if tasks else None
+        self._task_orders = TaskOrders(host, self._board.forget_task) if host else None
+        given = {COPIES: travel, IMAGES: environments, IMAGE_COPIES: image_copies, TASKS: tasks}
         missing = settings.lacks | {name for name, part in given.items() if part is None}
         self._capabilities = tuple(one for one in CAPABILITIES if one not in missing)
         self._failures = 0
@@ -153,9 +159,15 @@ class Runner:
         """Number of sessions with reports that were not sent to the control plane."""
         return self._board.unsent
 
+    @property
+    def log_streams(self) -> int:
+        """Number of log streams of this machine's sessions."""
+        return self._log_streams.count
+
     async def run(self) -> None:
         """Runs until cancelled."""
-        async with self._tasks, self._copies or nullcontext(), asyncio.TaskGroup() as group:
+        copies, tasks = self._copies or nullcontext(), self._task_orders or nullcontext()
+        async with self._tasks, copies, tasks, asyncio.TaskGroup() as group:
             for assignment in self._store.assignments.values():
                 self._employ(assignment)
             await self._machine.check()
@@ -168,7 +180,7 @@ class Runner:
             group.create_task(self._machine.run(), name="machine")
             if self._sampler:
                 group.create_task(self._sampler.run(), name="metrics")
-            group.create_task(self._keep_agents_few(), name="agents")
+            group.create_task(keep_agents_few(self._agent, self._containers.mounted), name="agents")
             group.create_task(self._stay_connected(), name="link")
 
     async def _stay_connected(self) -> None:
@@ -223,9 +235,7 @@ class Runner:
                             copied.add(message.snapshot)
                             self._copies.order(message)
                         case CaughtUp() if sweep is None:
-                            warn_of_unknown(self._workers.keys() - named)
-                            if self._copies:
-                                self._copies.keep_only(copied)
+                            self._forget_all_but(named, copied)
                             sweep = self._tasks.start(self._orphans.sweep(self._known), name="orphans")
                         case _:
                             self._handle(message)
@@ -235,13 +245,21 @@ class Runner:
             if sweep:
                 sweep.cancel()
 
+    def _forget_all_but(self, named: set[str], copied: set[str]) -> None:
+        """Handles that the control plane has named all that is assigned here."""
+        warn_of_unknown(self._workers.keys() - named)
+        if self._copies:
+            self._copies.keep_only(copied)
+        if self._task_orders:
+            self._task_orders.keep_named()
+
     def _handle(self, message: ToRunner) -> None:
         """Handles a message that has nothing to do with assignments."""
         match message:
             case NetmapUpdate() if self._overlay:
                 self._overlay.update(message)
             case LogRequest():
-                self._tasks.start(self._send_logs(message), name=f"logs {message.stream_id}")
+                self._tasks.start(self._log_streams.send(message), name=f"logs {message.stream_id}")
             case ProbeRequest():
                 self._tasks.start(self._probe(message), name=f"probe {message.probe_id}")
             case FilesRequest(work=work) if isinstance(work, ImageWork):
@@ -250,6 +268,8 @@ class Runner:
                 self._tasks.start(self._files.serve(message), name=f"files {message.stream_id}")
             case MetricsRequest() if self._sampler:
                 self._sampler.request(message)
+            case TaskOrder() if self._task_orders:
+                self._task_orders.order(message)
             case CopyRequest() if self._copies:
                 self._tasks.start(self._copies.send(message), name=f"copy {message.stream_id}")
             case ImageRequest() if self._image_copies:
@@ -347,6 +367,8 @@ class Runner:
             self._machine.hurry()
         if self._overlay:
             self._overlay.reload_ports()
+        if self._task_orders:
+            self._task_orders.wake(session_uid)
         workers = [self._workers.get(session_uid)] if session_uid else list(self._workers.values())
         for worker in workers:
             if worker:
@@ -362,35 +384,3 @@ class Runner:
         self._logs.remove(session_uid)
         self._last_runs.remove(session_uid)
         self._starts.remove(session_uid)
-
-    async def _send_logs(self, request: LogRequest) -> None:
-        try:
-            async with aclosing(self._log_pieces(request)) as pieces:
-                await self._link.send_logs(request.stream_id, pieces)
-        except NetvpsError as error:
-            log.info("logs not sent", session=request.session_uid, error=error.message)
-
-    async def _log_pieces(self, request: LogRequest) -> AsyncGenerator[bytes, None]:
-        if self.log_streams >= _MAX_LOG_STREAMS:
-            raise Exhausted("too many log streams on this runner; try again in a minute")
-        self.log_streams += 1
-        try:
-            async with aclosing(log_pieces(request, self._logs, self._containers.logs)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        finally:
-            self.log_streams -= 1
-
-    async def _keep_agents_few(self) -> None:
-        """Removes unused agents periodically.
-
-        Containers that mount an older agent are replaced one by one as they are stopped and started. New containers
-        mount the current one, so an agent that is unused now stays unused.
-        """
-        while True:
-            try:
-                mounted = await self._containers.mounted()
-                await asyncio.to_thread(drop_unused_agents, self._agent, mounted)
-            except (NetvpsError, OSError) as error:
-                log.info("cannot look for unused agents", error=str(error))
-            await asyncio.sleep(_AGENTS_SECONDS)

@@ -41,6 +41,7 @@ _BY = {
     "snapshot": ("owner", "session"),
     "copy": ("runner",),
     "eviction": ("runner",),
+    "task": ("array", "owner", "runner"),
 }
 """Attributes by which the changes of a kind can be subscribed to."""
 

@@ -15,6 +15,7 @@ from netvps.domain.checks import Checks, shown
 from netvps.domain.runner.runner import Runner
 from netvps.domain.session.session import Session
 from netvps.domain.snapshot.snapshot import Snapshot
+from netvps.domain.task.task import Task
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def listed_bytes(resource: Resource) -> int:
             texts += resource.warnings
             for holder in resource.holders:
                 texts += (holder.name,) * (1 + holder.damaged + holder.leaving)
+        case Task():
+            texts = (resource.message, resource.spec.image, resource.spec.runner_filter, *resource.job.command)
         case Runner():
             texts = (resource.version, resource.capacity.engine_version, *resource.labels)
             texts += tuple(text for problem in resource.problems for text in (problem.message, problem.peer))

@@ -60,13 +60,14 @@ class Reader(Protocol):
     | lease | cidr | runner |
     | session_lease | session | — |
     | address_reservation | token | user, runner |
+    | task | id | array, owner, runner, state, action, gpu_holder |
     | request | request_key | — |
     | default_image | key | — |
     | registry_login | host | — |
 
-    Numeric columns: cpu_claim and memory_claim of a session. A session has several key_fingerprints; a condition on
-    that column matches if one of them is equal, and `tally` does not support it. A condition whose value is a tuple
-    matches if the column has one of its values.
+    Numeric columns: cpu_claim and memory_claim of a session or a task. A session has several key_fingerprints; a
+    condition on that column matches if one of them is equal, and `tally` does not support it. A condition whose value
+    is a tuple matches if the column has one of its values.
 
     The order is by code points, column by column. Any other column in `where` is a bug: ValueError.
     """

@@ -10,14 +10,20 @@ from netvps.domain.names import SessionName
 from netvps.domain.scheduling.address import AddressReservation
 from netvps.domain.scheduling.lease import NamedLease, SessionLease
 from netvps.domain.session.session import Session, SessionState
+from netvps.domain.task.lifecycle import cancel, new_tasks
+from netvps.domain.task.spec import TaskSpec
+from netvps.domain.task.task import Task
 from netvps.errors import NotFound
 from tests.cli.fake_people import MOMENT
+
+TASK = "0000000000001"
 
 
 class FakeScheduling:
     """Its part of FakeClient."""
 
     lease: SessionLease | None = None
+    tasks: tuple[Task, ...] = ()
 
     def _ask(self, method: str, *arguments: Any) -> None:
         raise NotImplementedError
@@ -49,3 +55,23 @@ class FakeScheduling:
         if self.lease is None:
             raise NotFound(f"session {name} is not leased")
         return NamedLease(self.lease, str(SessionName.parse(name, "alice")))
+
+    def create_tasks(self, job: TaskSpec, count: int = 1) -> list[Task]:
+        self._ask("create_tasks", job, count)
+        self.tasks = tuple(new_tasks(TASK, "alice", job, count, MOMENT))
+        return [*self.tasks]
+
+    def get_task(self, task_id: str) -> Task:
+        for task in self.tasks:
+            if task.id == task_id:
+                return task
+        raise NotFound(f"no task {task_id}")
+
+    def list_tasks(self, *, user: str = "", array: str = "", unfinished: bool = False) -> list[Task]:
+        self._ask("list_tasks", user, array, unfinished)
+        return [task for task in self.tasks if array in {"", task.array}]
+
+    def cancel_tasks(self, task_id: str) -> list[Task]:
+        self._ask("cancel_tasks", task_id)
+        self.tasks = tuple(cancel(task, MOMENT) for task in self.tasks)
+        return [*self.tasks]

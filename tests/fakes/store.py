@@ -21,6 +21,7 @@ from netvps.domain.scheduling.lease import SessionLease
 from netvps.domain.session.session import Session
 from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import Snapshot
+from netvps.domain.task.task import Task
 from netvps.errors import AlreadyExists, TooOld
 from netvps.faults import fault_point
 from netvps.services.auditing import unrecorded_call
@@ -70,6 +71,7 @@ KINDS: dict[type[Any], Kind] = {
     StoredUrl: Kind(("session", "owner")),
     SessionLease: Kind(),
     AddressReservation: Kind(("user", "runner")),
+    Task: Kind(("array", "owner", "runner", "state", "action", "gpu_holder")),
     Request: Kind(),
     DefaultImage: Kind(),
     RegistryLogin: Kind(),

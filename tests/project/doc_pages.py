@@ -23,6 +23,7 @@ RUN: Final = {
     "docs/quickstart.md": "test_guides.py",
     "docs/api.md": "test_pages.py",
     "docs/schedulers.md": "test_examples.py",
+    "docs/tasks.md": "test_tasks.py",
     "docs/http.md": "test_urls.py",
     "docs/keys.md": "test_pages.py",
     "docs/people.md": "test_pages.py",

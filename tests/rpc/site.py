@@ -38,6 +38,7 @@ from netvps.services.access.audit import AuditLog
 from netvps.services.access.invitations import Invitations
 from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
+from netvps.services.access.quotas import Quotas
 from netvps.services.access.registration import Registrations
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
@@ -71,6 +72,7 @@ from netvps.services.snapshots.clones import Clones
 from netvps.services.snapshots.files import SnapshotFiles
 from netvps.services.snapshots.snapshots import Snapshots
 from netvps.services.snapshots.take import Limits
+from netvps.services.tasks.tasks import Tasks as TaskUseCases
 from netvps.tasks import Tasks
 from tests.fakes.store import MemoryStore
 from tests.support.patience import PATIENCE
@@ -312,6 +314,7 @@ async def open_site(
             shares=Shares(store, now, feed),
             leases=Leases(store, now),
             reservations=Reservations(store, now, new_uid),
+            tasks=TaskUseCases(store, now, new_uid, "debian:12", Quotas()),
             share_guard=ShareGuard(store, now, feed),
             ui_tokens=UiTokens(),
             audit=AuditLog(store, now, timedelta(days=365)),

@@ -178,7 +178,7 @@ class ScriptedLink:
                     self.measured.setdefault(uid, []).append(measurement)
             elif isinstance(item, CopyReport):
                 self.copies.append(item)
-            else:
+            elif isinstance(item, SessionReport):
                 self.reports.append(item)
                 self._record(item)
             await self._tell()

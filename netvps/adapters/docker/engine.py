@@ -14,6 +14,7 @@ import structlog
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.containers.attachments import Attachments
 from netvps.adapters.docker.containers.containers import Containers
+from netvps.adapters.docker.containers.tasks import TaskContainers
 from netvps.adapters.docker.content.archive_export import Exports
 from netvps.adapters.docker.content.archive_import import Imports
 from netvps.adapters.docker.content.differences import Differences
@@ -87,6 +88,7 @@ class DockerEngine:
         self.travelling = Travelling(archives, self._archives, self._images)
         self.image_travel = ImageTravel(docker, archives, self._images, contents)
         self._leftovers = Leftovers(docker, node)
+        self.tasks = TaskContainers(docker, self._containers, self._images, node)
         self.environments = Environments(docker, self._images, contents, copies / "contexts")
         # What a part does by itself, the part offers; the methods below take several.
         self.start, self.signal = self._containers.start, self._containers.signal

@@ -1,4 +1,4 @@
-"""Watches the engine's events and reports which session's container changed."""
+"""Watches the engine's events and reports which container of a session or a task changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import structlog
 from netvps.adapters.docker.client import Answer, Docker
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, DockerError, mapped
 from netvps.adapters.docker.stream import Closable, iterate
-from netvps.domain.runner.docker_names import LABEL_NODE, session_of
+from netvps.domain.runner.docker_names import LABEL_NODE, session_of, task_of
 
 _AGAIN_MAX = 5.0
 # Frequent (health checks, users), and without effect on the state.
@@ -31,7 +31,7 @@ class Events:
         self._filters = {"type": "container", "label": f"{LABEL_NODE}={node}"}
 
     async def watch(self, changed: Callable[[str], None]) -> None:
-        """Calls `changed` with a session's uid, or "" after each (re)connection and when it is lost. Never returns."""
+        """Calls `changed` with the id of a session or a task, or "" at each (re)connection and loss. Never returns."""
         loop = asyncio.get_running_loop()
         outage = _Outage()
 
@@ -64,7 +64,8 @@ class Events:
     def _report(self, event: Answer, changed: Callable[[str], None]) -> None:
         """Calls `changed` for an event; its attributes are the container's labels and name."""
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
-        uid = session_of("container", str(attributes.get("name")), attributes, self._node)
+        name = str(attributes.get("name"))
+        uid = session_of("container", name, attributes, self._node) or task_of(name, attributes, self._node)
         if uid and not str(event.get("Action", "")).startswith(_IGNORED):
             changed(str(uid))
 

@@ -35,7 +35,7 @@ class Inventory:
         return await self._docker.call("objects of netvps", _nodes)
 
     async def of_sessions(self) -> list[Leftover]:
-        """Returns containers, images and volumes of sessions."""
+        """Returns containers, images and volumes of sessions, and containers of tasks."""
         return sorted([thing for node in await self.nodes() for thing in await Leftovers(self._docker, node).things()])
 
     async def networks(self) -> list[str]:

@@ -25,6 +25,7 @@ from netvps.domain.scheduling.lease import SessionLease
 from netvps.domain.session.session import Session
 from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import Snapshot
+from netvps.domain.task.task import Task
 
 metadata = MetaData()
 
@@ -250,6 +251,19 @@ _KINDS = (
     _kind(StoredUrl, ("session", "owner"), indexed=(("session",), ("owner",))),
     _kind(SessionLease),
     _kind(AddressReservation, ("user", "runner"), indexed=(("user",), ("runner",))),
+    _kind(
+        Task,
+        ("array", "owner", "runner", "state", "action", "gpu_holder"),
+        numbers=("cpu_claim", "memory_claim"),
+        indexed=(
+            ("array",),
+            ("owner", "state"),
+            ("runner", "action"),
+            ("state", "runner", "cpu_claim", "memory_claim"),
+            ("action",),
+            ("gpu_holder",),
+        ),
+    ),
     _kind(Request),
     _kind(DefaultImage),
     _kind(RegistryLogin),

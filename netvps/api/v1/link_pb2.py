@@ -27,13 +27,14 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from netvps.api.v1 import copy_pb2 as netvps_dot_api_dot_v1_dot_copy__pb2
 from netvps.api.v1 import link_image_pb2 as netvps_dot_api_dot_v1_dot_link__image__pb2
 from netvps.api.v1 import link_snapshot_pb2 as netvps_dot_api_dot_v1_dot_link__snapshot__pb2
+from netvps.api.v1 import link_task_pb2 as netvps_dot_api_dot_v1_dot_link__task__pb2
 from netvps.api.v1 import runner_pb2 as netvps_dot_api_dot_v1_dot_runner__pb2
 from netvps.api.v1 import session_pb2 as netvps_dot_api_dot_v1_dot_session__pb2
 from netvps.api.v1 import session_change_pb2 as netvps_dot_api_dot_v1_dot_session__change__pb2
 from netvps.api.v1 import session_spec_pb2 as netvps_dot_api_dot_v1_dot_session__spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/link.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18netvps/api/v1/copy.proto\x1a\x1enetvps/api/v1/link_image.proto\x1a!netvps/api/v1/link_snapshot.proto\x1a\x1anetvps/api/v1/runner.proto\x1a\x1bnetvps/api/v1/session.proto\x1a\"netvps/api/v1/session_change.proto\x1a netvps/api/v1/session_spec.proto\"\xc5\x02\n\x0e\x43onnectRequest\x12+\n\x05hello\x18\x01 \x01(\x0b\x32\x1a.netvps.api.v1.RunnerHelloH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.netvps.api.v1.HeartbeatH\x00\x12.\n\x06report\x18\x03 \x01(\x0b\x32\x1c.netvps.api.v1.SessionReportH\x00\x12\x32\n\x0cprobe_report\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.ProbeReportH\x00\x12\x36\n\x0emetrics_report\x18\x05 \x01(\x0b\x32\x1c.netvps.api.v1.MetricsReportH\x00\x12\x30\n\x0b\x63opy_report\x18\x06 \x01(\x0b\x32\x19.netvps.api.v1.CopyReportH\x00\x42\t\n\x07message\"\xe4\x02\n\x0bRunnerHello\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x17\n\x0fresume_revision\x18\x05 \x01(\x03\x12)\n\x08underlay\x18\x06 \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x19\n\x11netmap_generation\x18\x07 \x01(\x03\x12\x37\n\x10overlay_problems\x18\x08 \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x16\n\x0e\x65ngine_problem\x18\t \x01(\t\x12\x19\n\x11isolation_problem\x18\n \x01(\t\x12\x13\n\x0bno_sessions\x18\x0b \x01(\x08\x12\x0e\n\x06labels\x18\x0c \x03(\t\"\xff\x01\n\tHeartbeat\x12)\n\x08\x63\x61pacity\x18\x01 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12\x15\n\rnetmap_digest\x18\x02 \x01(\t\x12\x19\n\x11netmap_generation\x18\x03 \x01(\x03\x12)\n\x08underlay\x18\x04 \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x37\n\x10overlay_problems\x18\x05 \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x16\n\x0e\x65ngine_problem\x18\x06 \x01(\t\x12\x19\n\x11isolation_problem\x18\x07 \x01(\t\"\xef\x02\n\rSessionReport\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.netvps.api.v1.SessionState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12)\n\x08snapshot\x18\x08 \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12*\n\tlast_exit\x18\t \x01(\x0b\x32\x17.netvps.api.v1.LastExit\x12\x10\n\x08progress\x18\n \x01(\t\x12\x30\n\tsnapshots\x18\x0b \x03(\x0b\x32\x1d.netvps.api.v1.SnapshotResult\x12-\n\x07restore\x18\x0c \x01(\x0b\x32\x1c.netvps.api.v1.RestoreResult\"\xf1\x04\n\x0f\x43onnectResponse\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.WelcomeH\x00\x12/\n\nassignment\x18\x02 \x01(\x0b\x32\x19.netvps.api.v1.AssignmentH\x00\x12,\n\tcaught_up\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.CaughtUpH\x00\x12\'\n\x06netmap\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.NetmapH\x00\x12\x30\n\x0blog_request\x18\x05 \x01(\x0b\x32\x19.netvps.api.v1.LogRequestH\x00\x12%\n\x05\x64rain\x18\x06 \x01(\x0b\x32\x14.netvps.api.v1.DrainH\x00\x12\x34\n\rprobe_request\x18\x07 \x01(\x0b\x32\x1b.netvps.api.v1.ProbeRequestH\x00\x12\x38\n\x0fmetrics_request\x18\x08 \x01(\x0b\x32\x1d.netvps.api.v1.MetricsRequestH\x00\x12\x34\n\rfiles_request\x18\x0c \x01(\x0b\x32\x1b.netvps.api.v1.FilesRequestH\x00\x12.\n\ncopy_order\x18\t \x01(\x0b\x32\x18.netvps.api.v1.CopyOrderH\x00\x12\x32\n\x0c\x63opy_request\x18\n \x01(\x0b\x32\x1a.netvps.api.v1.CopyRequestH\x00\x12=\n\x12image_copy_request\x18\x0b \x01(\x0b\x32\x1f.netvps.api.v1.ImageCopyRequestH\x00\x42\t\n\x07message\"\xb2\x01\n\x07Welcome\x12\x0e\n\x06runner\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x06subnet\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12%\n\x06\x66\x61\x62ric\x18\x05 \x01(\x0b\x32\x15.netvps.api.v1.Fabric\"1\n\x06\x46\x61\x62ric\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0b\n\x03vni\x18\x02 \x01(\x05\x12\x0c\n\x04port\x18\x03 \x01(\x05\"\xd1\x03\n\nAssignment\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12\x32\n\rdesired_state\x18\x06 \x01(\x0e\x32\x1b.netvps.api.v1.DesiredState\x12(\n\x04spec\x18\x07 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12)\n\x08snapshot\x18\x08 \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12\x10\n\x08revision\x18\t \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\x12\x35\n\x0fsnapshot_orders\x18\x0b \x03(\x0b\x32\x1c.netvps.api.v1.SnapshotOrder\x12.\n\x07restore\x18\x0c \x01(\x0b\x32\x1d.netvps.api.v1.SessionRestore\x12-\n\x06source\x18\r \x01(\x0b\x32\x1d.netvps.api.v1.SnapshotSource\x12\x0c\n\x04gpus\x18\x0e \x03(\t\x12\x15\n\rlocal_address\x18\x0f \x01(\t\"\x1c\n\x08\x43\x61ughtUp\x12\x10\n\x08revision\x18\x01 \x01(\x03\"\xd3\x01\n\x06Netmap\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\"\n\x05peers\x18\x02 \x03(\x0b\x32\x13.netvps.api.v1.Peer\x12*\n\tendpoints\x18\x03 \x03(\x0b\x32\x17.netvps.api.v1.Endpoint\x12\x18\n\x10gone_runner_uids\x18\x04 \x03(\t\x12\x19\n\x11gone_session_uids\x18\x05 \x03(\t\x12\r\n\x05reset\x18\x06 \x01(\x08\x12\x11\n\tcaught_up\x18\x07 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\"\x98\x01\n\x04Peer\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12%\n\x06subnet\x18\x02 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12\x0b\n\x03mac\x18\x03 \x01(\t\x12\x1a\n\x12underlay_addresses\x18\x04 \x03(\t\x12\x0b\n\x03mtu\x18\x05 \x01(\x05\x12\x0e\n\x06runner\x18\x06 \x01(\t\x12\x0f\n\x07gateway\x18\x07 \x01(\x08\"j\n\x08\x45ndpoint\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x12\n\nrunner_uid\x18\x05 \x01(\t\"\x88\x01\n\nLogRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\x12\n\ntail_lines\x18\x03 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"3\n\x0cProbeRequest\x12\x10\n\x08probe_id\x18\x01 \x01(\t\x12\x11\n\tpeer_uids\x18\x02 \x03(\t\"I\n\x0bProbeReport\x12\x10\n\x08probe_id\x18\x01 \x01(\t\x12(\n\x05links\x18\x02 \x03(\x0b\x32\x19.netvps.api.v1.LinkReport\"\x8d\x01\n\nLinkReport\x12\x10\n\x08peer_uid\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.netvps.api.v1.LinkState\x12&\n\x03rtt\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03mtu\x18\x04 \x01(\x05\x12\x0f\n\x07message\x18\x05 \x01(\t\"7\n\x0eMetricsRequest\x12\x14\n\x0csession_uids\x18\x01 \x03(\t\x12\x0f\n\x07machine\x18\x02 \x01(\x08\"A\n\rMetricsReport\x12\x30\n\x0cmeasurements\x18\x01 \x03(\x0b\x32\x1a.netvps.api.v1.Measurement\"\x9a\x01\n\x0bMeasurement\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x0c\n\x04\x63pus\x18\x02 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x1a\n\rreceived_rate\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tsent_rate\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\x10\n\x0e_received_rateB\x0c\n\n_sent_rate\"5\n\x05\x44rain\x12,\n\x08\x64\x65\x61\x64line\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x16\x43reateBootTokenRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"E\n\x17\x43reateBootTokenResponse\x12\x12\n\nboot_token\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61_certificate\x18\x02 \x01(\t\"A\n\x0fSendLogsRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\x12\n\x10SendLogsResponse*g\n\tLinkState\x12\x1a\n\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x11\n\rLINK_STATE_UP\x10\x01\x12\x16\n\x12LINK_STATE_REDUCED\x10\x02\x12\x13\n\x0fLINK_STATE_DOWN\x10\x03\x32\xce\x03\n\x11RunnerLinkService\x12L\n\x07\x43onnect\x12\x1d.netvps.api.v1.ConnectRequest\x1a\x1e.netvps.api.v1.ConnectResponse(\x01\x30\x01\x12`\n\x0f\x43reateBootToken\x12%.netvps.api.v1.CreateBootTokenRequest\x1a&.netvps.api.v1.CreateBootTokenResponse\x12M\n\x08SendLogs\x12\x1e.netvps.api.v1.SendLogsRequest\x1a\x1f.netvps.api.v1.SendLogsResponse(\x01\x12\x63\n\x10GetRegistryLogin\x12&.netvps.api.v1.GetRegistryLoginRequest\x1a\'.netvps.api.v1.GetRegistryLoginResponse\x12U\n\nCarryFiles\x12 .netvps.api.v1.CarryFilesRequest\x1a!.netvps.api.v1.CarryFilesResponse(\x01\x30\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/link.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18netvps/api/v1/copy.proto\x1a\x1enetvps/api/v1/link_image.proto\x1a!netvps/api/v1/link_snapshot.proto\x1a\x1dnetvps/api/v1/link_task.proto\x1a\x1anetvps/api/v1/runner.proto\x1a\x1bnetvps/api/v1/session.proto\x1a\"netvps/api/v1/session_change.proto\x1a netvps/api/v1/session_spec.proto\"\xf7\x02\n\x0e\x43onnectRequest\x12+\n\x05hello\x18\x01 \x01(\x0b\x32\x1a.netvps.api.v1.RunnerHelloH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.netvps.api.v1.HeartbeatH\x00\x12.\n\x06report\x18\x03 \x01(\x0b\x32\x1c.netvps.api.v1.SessionReportH\x00\x12\x32\n\x0cprobe_report\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.ProbeReportH\x00\x12\x36\n\x0emetrics_report\x18\x05 \x01(\x0b\x32\x1c.netvps.api.v1.MetricsReportH\x00\x12\x30\n\x0b\x63opy_report\x18\x06 \x01(\x0b\x32\x19.netvps.api.v1.CopyReportH\x00\x12\x30\n\x0btask_report\x18\x07 \x01(\x0b\x32\x19.netvps.api.v1.TaskReportH\x00\x42\t\n\x07message\"\xe4\x02\n\x0bRunnerHello\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x17\n\x0fresume_revision\x18\x05 \x01(\x03\x12)\n\x08underlay\x18\x06 \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x19\n\x11netmap_generation\x18\x07 \x01(\x03\x12\x37\n\x10overlay_problems\x18\x08 \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x16\n\x0e\x65ngine_problem\x18\t \x01(\t\x12\x19\n\x11isolation_problem\x18\n \x01(\t\x12\x13\n\x0bno_sessions\x18\x0b \x01(\x08\x12\x0e\n\x06labels\x18\x0c \x03(\t\"\xff\x01\n\tHeartbeat\x12)\n\x08\x63\x61pacity\x18\x01 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12\x15\n\rnetmap_digest\x18\x02 \x01(\t\x12\x19\n\x11netmap_generation\x18\x03 \x01(\x03\x12)\n\x08underlay\x18\x04 \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x37\n\x10overlay_problems\x18\x05 \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x16\n\x0e\x65ngine_problem\x18\x06 \x01(\t\x12\x19\n\x11isolation_problem\x18\x07 \x01(\t\"\xef\x02\n\rSessionReport\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.netvps.api.v1.SessionState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12)\n\x08snapshot\x18\x08 \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12*\n\tlast_exit\x18\t \x01(\x0b\x32\x17.netvps.api.v1.LastExit\x12\x10\n\x08progress\x18\n \x01(\t\x12\x30\n\tsnapshots\x18\x0b \x03(\x0b\x32\x1d.netvps.api.v1.SnapshotResult\x12-\n\x07restore\x18\x0c \x01(\x0b\x32\x1c.netvps.api.v1.RestoreResult\"\xa1\x05\n\x0f\x43onnectResponse\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.WelcomeH\x00\x12/\n\nassignment\x18\x02 \x01(\x0b\x32\x19.netvps.api.v1.AssignmentH\x00\x12,\n\tcaught_up\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.CaughtUpH\x00\x12\'\n\x06netmap\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.NetmapH\x00\x12\x30\n\x0blog_request\x18\x05 \x01(\x0b\x32\x19.netvps.api.v1.LogRequestH\x00\x12%\n\x05\x64rain\x18\x06 \x01(\x0b\x32\x14.netvps.api.v1.DrainH\x00\x12\x34\n\rprobe_request\x18\x07 \x01(\x0b\x32\x1b.netvps.api.v1.ProbeRequestH\x00\x12\x38\n\x0fmetrics_request\x18\x08 \x01(\x0b\x32\x1d.netvps.api.v1.MetricsRequestH\x00\x12\x34\n\rfiles_request\x18\x0c \x01(\x0b\x32\x1b.netvps.api.v1.FilesRequestH\x00\x12.\n\ncopy_order\x18\t \x01(\x0b\x32\x18.netvps.api.v1.CopyOrderH\x00\x12\x32\n\x0c\x63opy_request\x18\n \x01(\x0b\x32\x1a.netvps.api.v1.CopyRequestH\x00\x12=\n\x12image_copy_request\x18\x0b \x01(\x0b\x32\x1f.netvps.api.v1.ImageCopyRequestH\x00\x12.\n\ntask_order\x18\r \x01(\x0b\x32\x18.netvps.api.v1.TaskOrderH\x00\x42\t\n\x07message\"\xb2\x01\n\x07Welcome\x12\x0e\n\x06runner\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x06subnet\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12%\n\x06\x66\x61\x62ric\x18\x05 \x01(\x0b\x32\x15.netvps.api.v1.Fabric\"1\n\x06\x46\x61\x62ric\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0b\n\x03vni\x18\x02 \x01(\x05\x12\x0c\n\x04port\x18\x03 \x01(\x05\"\xd1\x03\n\nAssignment\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12\x32\n\rdesired_state\x18\x06 \x01(\x0e\x32\x1b.netvps.api.v1.DesiredState\x12(\n\x04spec\x18\x07 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12)\n\x08snapshot\x18\x08 \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12\x10\n\x08revision\x18\t \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\x12\x35\n\x0fsnapshot_orders\x18\x0b \x03(\x0b\x32\x1c.netvps.api.v1.SnapshotOrder\x12.\n\x07restore\x18\x0c \x01(\x0b\x32\x1d.netvps.api.v1.SessionRestore\x12-\n\x06source\x18\r \x01(\x0b\x32\x1d.netvps.api.v1.SnapshotSource\x12\x0c\n\x04gpus\x18\x0e \x03(\t\x12\x15\n\rlocal_address\x18\x0f \x01(\t\"\x1c\n\x08\x43\x61ughtUp\x12\x10\n\x08revision\x18\x01 \x01(\x03\"\xd3\x01\n\x06Netmap\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\"\n\x05peers\x18\x02 \x03(\x0b\x32\x13.netvps.api.v1.Peer\x12*\n\tendpoints\x18\x03 \x03(\x0b\x32\x17.netvps.api.v1.Endpoint\x12\x18\n\x10gone_runner_uids\x18\x04 \x03(\t\x12\x19\n\x11gone_session_uids\x18\x05 \x03(\t\x12\r\n\x05reset\x18\x06 \x01(\x08\x12\x11\n\tcaught_up\x18\x07 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\"\x98\x01\n\x04Peer\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12%\n\x06subnet\x18\x02 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12\x0b\n\x03mac\x18\x03 \x01(\t\x12\x1a\n\x12underlay_addresses\x18\x04 \x03(\t\x12\x0b\n\x03mtu\x18\x05 \x01(\x05\x12\x0e\n\x06runner\x18\x06 \x01(\t\x12\x0f\n\x07gateway\x18\x07 \x01(\x08\"j\n\x08\x45ndpoint\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x12\n\nrunner_uid\x18\x05 \x01(\t\"\x88\x01\n\nLogRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\x12\n\ntail_lines\x18\x03 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"3\n\x0cProbeRequest\x12\x10\n\x08probe_id\x18\x01 \x01(\t\x12\x11\n\tpeer_uids\x18\x02 \x03(\t\"I\n\x0bProbeReport\x12\x10\n\x08probe_id\x18\x01 \x01(\t\x12(\n\x05links\x18\x02 \x03(\x0b\x32\x19.netvps.api.v1.LinkReport\"\x8d\x01\n\nLinkReport\x12\x10\n\x08peer_uid\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.netvps.api.v1.LinkState\x12&\n\x03rtt\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03mtu\x18\x04 \x01(\x05\x12\x0f\n\x07message\x18\x05 \x01(\t\"7\n\x0eMetricsRequest\x12\x14\n\x0csession_uids\x18\x01 \x03(\t\x12\x0f\n\x07machine\x18\x02 \x01(\x08\"A\n\rMetricsReport\x12\x30\n\x0cmeasurements\x18\x01 \x03(\x0b\x32\x1a.netvps.api.v1.Measurement\"\x9a\x01\n\x0bMeasurement\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x0c\n\x04\x63pus\x18\x02 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x1a\n\rreceived_rate\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tsent_rate\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\x10\n\x0e_received_rateB\x0c\n\n_sent_rate\"5\n\x05\x44rain\x12,\n\x08\x64\x65\x61\x64line\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x16\x43reateBootTokenRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"E\n\x17\x43reateBootTokenResponse\x12\x12\n\nboot_token\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61_certificate\x18\x02 \x01(\t\"A\n\x0fSendLogsRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\x12\n\x10SendLogsResponse*g\n\tLinkState\x12\x1a\n\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x11\n\rLINK_STATE_UP\x10\x01\x12\x16\n\x12LINK_STATE_REDUCED\x10\x02\x12\x13\n\x0fLINK_STATE_DOWN\x10\x03\x32\xce\x03\n\x11RunnerLinkService\x12L\n\x07\x43onnect\x12\x1d.netvps.api.v1.ConnectRequest\x1a\x1e.netvps.api.v1.ConnectResponse(\x01\x30\x01\x12`\n\x0f\x43reateBootToken\x12%.netvps.api.v1.CreateBootTokenRequest\x1a&.netvps.api.v1.CreateBootTokenResponse\x12M\n\x08SendLogs\x12\x1e.netvps.api.v1.SendLogsRequest\x1a\x1f.netvps.api.v1.SendLogsResponse(\x01\x12\x63\n\x10GetRegistryLogin\x12&.netvps.api.v1.GetRegistryLoginRequest\x1a\'.netvps.api.v1.GetRegistryLoginResponse\x12U\n\nCarryFiles\x12 .netvps.api.v1.CarryFilesRequest\x1a!.netvps.api.v1.CarryFilesResponse(\x01\x30\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,56 +42,56 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.link_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_LINKSTATE']._serialized_start=4445
-  _globals['_LINKSTATE']._serialized_end=4548
-  _globals['_CONNECTREQUEST']._serialized_start=329
-  _globals['_CONNECTREQUEST']._serialized_end=654
-  _globals['_RUNNERHELLO']._serialized_start=657
-  _globals['_RUNNERHELLO']._serialized_end=1013
-  _globals['_HEARTBEAT']._serialized_start=1016
-  _globals['_HEARTBEAT']._serialized_end=1271
-  _globals['_SESSIONREPORT']._serialized_start=1274
-  _globals['_SESSIONREPORT']._serialized_end=1641
-  _globals['_CONNECTRESPONSE']._serialized_start=1644
-  _globals['_CONNECTRESPONSE']._serialized_end=2269
-  _globals['_WELCOME']._serialized_start=2272
-  _globals['_WELCOME']._serialized_end=2450
-  _globals['_FABRIC']._serialized_start=2452
-  _globals['_FABRIC']._serialized_end=2501
-  _globals['_ASSIGNMENT']._serialized_start=2504
-  _globals['_ASSIGNMENT']._serialized_end=2969
-  _globals['_CAUGHTUP']._serialized_start=2971
-  _globals['_CAUGHTUP']._serialized_end=2999
-  _globals['_NETMAP']._serialized_start=3002
-  _globals['_NETMAP']._serialized_end=3213
-  _globals['_PEER']._serialized_start=3216
-  _globals['_PEER']._serialized_end=3368
-  _globals['_ENDPOINT']._serialized_start=3370
-  _globals['_ENDPOINT']._serialized_end=3476
-  _globals['_LOGREQUEST']._serialized_start=3479
-  _globals['_LOGREQUEST']._serialized_end=3615
-  _globals['_PROBEREQUEST']._serialized_start=3617
-  _globals['_PROBEREQUEST']._serialized_end=3668
-  _globals['_PROBEREPORT']._serialized_start=3670
-  _globals['_PROBEREPORT']._serialized_end=3743
-  _globals['_LINKREPORT']._serialized_start=3746
-  _globals['_LINKREPORT']._serialized_end=3887
-  _globals['_METRICSREQUEST']._serialized_start=3889
-  _globals['_METRICSREQUEST']._serialized_end=3944
-  _globals['_METRICSREPORT']._serialized_start=3946
-  _globals['_METRICSREPORT']._serialized_end=4011
-  _globals['_MEASUREMENT']._serialized_start=4014
-  _globals['_MEASUREMENT']._serialized_end=4168
-  _globals['_DRAIN']._serialized_start=4170
-  _globals['_DRAIN']._serialized_end=4223
-  _globals['_CREATEBOOTTOKENREQUEST']._serialized_start=4225
-  _globals['_CREATEBOOTTOKENREQUEST']._serialized_end=4285
-  _globals['_CREATEBOOTTOKENRESPONSE']._serialized_start=4287
-  _globals['_CREATEBOOTTOKENRESPONSE']._serialized_end=4356
-  _globals['_SENDLOGSREQUEST']._serialized_start=4358
-  _globals['_SENDLOGSREQUEST']._serialized_end=4423
-  _globals['_SENDLOGSRESPONSE']._serialized_start=4425
-  _globals['_SENDLOGSRESPONSE']._serialized_end=4443
-  _globals['_RUNNERLINKSERVICE']._serialized_start=4551
-  _globals['_RUNNERLINKSERVICE']._serialized_end=5013
+  _globals['_LINKSTATE']._serialized_start=4574
+  _globals['_LINKSTATE']._serialized_end=4677
+  _globals['_CONNECTREQUEST']._serialized_start=360
+  _globals['_CONNECTREQUEST']._serialized_end=735
+  _globals['_RUNNERHELLO']._serialized_start=738
+  _globals['_RUNNERHELLO']._serialized_end=1094
+  _globals['_HEARTBEAT']._serialized_start=1097
+  _globals['_HEARTBEAT']._serialized_end=1352
+  _globals['_SESSIONREPORT']._serialized_start=1355
+  _globals['_SESSIONREPORT']._serialized_end=1722
+  _globals['_CONNECTRESPONSE']._serialized_start=1725
+  _globals['_CONNECTRESPONSE']._serialized_end=2398
+  _globals['_WELCOME']._serialized_start=2401
+  _globals['_WELCOME']._serialized_end=2579
+  _globals['_FABRIC']._serialized_start=2581
+  _globals['_FABRIC']._serialized_end=2630
+  _globals['_ASSIGNMENT']._serialized_start=2633
+  _globals['_ASSIGNMENT']._serialized_end=3098
+  _globals['_CAUGHTUP']._serialized_start=3100
+  _globals['_CAUGHTUP']._serialized_end=3128
+  _globals['_NETMAP']._serialized_start=3131
+  _globals['_NETMAP']._serialized_end=3342
+  _globals['_PEER']._serialized_start=3345
+  _globals['_PEER']._serialized_end=3497
+  _globals['_ENDPOINT']._serialized_start=3499
+  _globals['_ENDPOINT']._serialized_end=3605
+  _globals['_LOGREQUEST']._serialized_start=3608
+  _globals['_LOGREQUEST']._serialized_end=3744
+  _globals['_PROBEREQUEST']._serialized_start=3746
+  _globals['_PROBEREQUEST']._serialized_end=3797
+  _globals['_PROBEREPORT']._serialized_start=3799
+  _globals['_PROBEREPORT']._serialized_end=3872
+  _globals['_LINKREPORT']._serialized_start=3875
+  _globals['_LINKREPORT']._serialized_end=4016
+  _globals['_METRICSREQUEST']._serialized_start=4018
+  _globals['_METRICSREQUEST']._serialized_end=4073
+  _globals['_METRICSREPORT']._serialized_start=4075
+  _globals['_METRICSREPORT']._serialized_end=4140
+  _globals['_MEASUREMENT']._serialized_start=4143
+  _globals['_MEASUREMENT']._serialized_end=4297
+  _globals['_DRAIN']._serialized_start=4299
+  _globals['_DRAIN']._serialized_end=4352
+  _globals['_CREATEBOOTTOKENREQUEST']._serialized_start=4354
+  _globals['_CREATEBOOTTOKENREQUEST']._serialized_end=4414
+  _globals['_CREATEBOOTTOKENRESPONSE']._serialized_start=4416
+  _globals['_CREATEBOOTTOKENRESPONSE']._serialized_end=4485
+  _globals['_SENDLOGSREQUEST']._serialized_start=4487
+  _globals['_SENDLOGSREQUEST']._serialized_end=4552
+  _globals['_SENDLOGSRESPONSE']._serialized_start=4554
+  _globals['_SENDLOGSRESPONSE']._serialized_end=4572
+  _globals['_RUNNERLINKSERVICE']._serialized_start=4680
+  _globals['_RUNNERLINKSERVICE']._serialized_end=5142
 # @@protoc_insertion_point(module_scope)

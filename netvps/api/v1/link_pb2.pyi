@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from netvps.api.v1 import copy_pb2 as _copy_pb2
 from netvps.api.v1 import link_snapshot_pb2 as _link_snapshot_pb2
+from netvps.api.v1 import link_task_pb2 as _link_task_pb2
 from netvps.api.v1 import runner_pb2 as _runner_pb2
 from netvps.api.v1 import session_change_pb2 as _session_change_pb2
 from netvps.api.v1 import session_pb2 as _session_pb2
@@ -67,6 +68,7 @@ class ConnectRequest(_message.Message):
     PROBE_REPORT_FIELD_NUMBER: _builtins.int
     METRICS_REPORT_FIELD_NUMBER: _builtins.int
     COPY_REPORT_FIELD_NUMBER: _builtins.int
+    TASK_REPORT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___RunnerHello:
         """First, once."""
@@ -91,6 +93,10 @@ class ConnectRequest(_message.Message):
     def copy_report(self) -> _copy_pb2.CopyReport:
         """What became of a CopyOrder, when that changes and after Hello; of a transfer, at most once a second."""
 
+    @_builtins.property
+    def task_report(self) -> _link_task_pb2.TaskReport:
+        """What became of a TaskOrder, when that changes and after each TaskOrder."""
+
     def __init__(
         self,
         *,
@@ -100,12 +106,13 @@ class ConnectRequest(_message.Message):
         probe_report: Global___ProbeReport | None = ...,
         metrics_report: Global___MetricsReport | None = ...,
         copy_report: _copy_pb2.CopyReport | None = ...,
+        task_report: _link_task_pb2.TaskReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["copy_report", b"copy_report", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["copy_report", b"copy_report", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report", "task_report", b"task_report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["copy_report", b"copy_report", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copy_report", b"copy_report", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report", "task_report", b"task_report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "report", "probe_report", "metrics_report", "copy_report"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "report", "probe_report", "metrics_report", "copy_report", "task_report"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -333,6 +340,7 @@ class ConnectResponse(_message.Message):
     COPY_ORDER_FIELD_NUMBER: _builtins.int
     COPY_REQUEST_FIELD_NUMBER: _builtins.int
     IMAGE_COPY_REQUEST_FIELD_NUMBER: _builtins.int
+    TASK_ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First, once."""
@@ -381,6 +389,10 @@ class ConnectResponse(_message.Message):
     def image_copy_request(self) -> _copy_pb2.ImageCopyRequest:
         """Another runner copies an image from here."""
 
+    @_builtins.property
+    def task_order(self) -> _link_task_pb2.TaskOrder:
+        """The desired state of a task."""
+
     def __init__(
         self,
         *,
@@ -396,12 +408,13 @@ class ConnectResponse(_message.Message):
         copy_order: _copy_pb2.CopyOrder | None = ...,
         copy_request: _copy_pb2.CopyRequest | None = ...,
         image_copy_request: _copy_pb2.ImageCopyRequest | None = ...,
+        task_order: _link_task_pb2.TaskOrder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "image_copy_request", b"image_copy_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "image_copy_request", b"image_copy_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "task_order", b"task_order", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "image_copy_request", b"image_copy_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "image_copy_request", b"image_copy_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "task_order", b"task_order", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request", "metrics_request", "files_request", "copy_order", "copy_request", "image_copy_request"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request", "metrics_request", "files_request", "copy_order", "copy_request", "image_copy_request", "task_order"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

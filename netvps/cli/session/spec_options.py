@@ -164,6 +164,10 @@ _FIELDS: Final = {
     "copies": "--copies",
     "owner": "--owner",
     "session_id": "NAME",
+    "command": "COMMAND",
+    "count": "--array",
+    "timeout": "--timeout",
+    "retries": "--retries",
     "name": "NAME",
 }
 """Field of the API → what people typed."""

@@ -13,6 +13,7 @@ from netvps.domain.names import (
     USER_NAME_MAX,
     SessionName,
     check_label,
+    check_task_id,
     check_unix_user,
 )
 from netvps.errors import InvalidInput
@@ -58,6 +59,7 @@ RUNNER: Final = ResourceName("runners/", lambda name: check_label(name, "name", 
 SNAPSHOT: Final = ResourceName(
     "snapshots/", lambda name: check_label(name, "name", SNAPSHOT_ID_MAX), words.complete_snapshot
 )
+TASK: Final = ResourceName("tasks/", check_task_id, lambda *_: [])
 UNIX_USER: Final = ResourceName("unix-users/", check_unix_user, lambda *_: [])
 
 

@@ -2,7 +2,8 @@
 
 Sessions and disk count from the creation of a session until its deletion is requested; CPUs, memory and GPUs count
 while it is to run or is paused. A session without a limit of CPUs, memory or disk cannot be counted, so a quota of that
-refuses it; one that is older than the quota counts as in scheduling.
+refuses it; one that is older than the quota counts as in scheduling. Tasks
+count while a runner has them, and wait while the quota is used.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 
 from netvps.domain.session.limits import bytes_words
 from netvps.domain.session.session import DesiredState, Session
+from netvps.domain.task.task import Task
 from netvps.errors import InvalidInput
 
 NO_LIMIT: Final = -1
@@ -86,6 +88,12 @@ def amounts_of(session: Session | None) -> Amounts:
     return Amounts(
         1, round(spec.cpus * 1000) or None, spec.memory_bytes or None, spec.disk_bytes or None, spec.gpu_count
     )
+
+
+def amounts_of_task(task: Task) -> Amounts:
+    """What a task has while a runner has it."""
+    spec = task.spec
+    return Amounts(0, task.cpu_claim, spec.memory_bytes or None, 0, spec.gpu_count)
 
 
 def growing(before: Amounts, after: Amounts) -> list[str]:

@@ -16,6 +16,7 @@ from netvps.domain.uid import UID_PATTERN, uid_seconds
 
 LABEL_MANAGED: Final = "netvps.managed"
 LABEL_SESSION: Final = "netvps.session_id"
+LABEL_TASK: Final = "netvps.task_id"
 LABEL_TYPE: Final = "netvps.type"
 LABEL_NODE: Final = "netvps.node"
 LABEL_EPOCH: Final = "netvps.epoch"
@@ -151,6 +152,30 @@ def environment_maker(name: str) -> str:
 def environment_image(name: str, tag: str = "latest") -> str:
     """The image reference of an environment."""
     return f"netvps/{name}:{tag}"
+
+
+def task_container_name(task_id: str) -> str:
+    """Name of a task's container."""
+    return f"netvps-task-{task_id}"
+
+
+def task_labels(task_id: str, node: str, epoch: int) -> dict[str, str]:
+    """Labels of the container of one epoch of a task; `node` is the runner's uid."""
+    return {
+        LABEL_MANAGED: "true",
+        LABEL_TASK: task_id,
+        LABEL_TYPE: "task",
+        LABEL_NODE: node,
+        LABEL_EPOCH: str(epoch),
+    }
+
+
+def task_of(name: str, labels: Mapping[str, str] | None, node: str) -> str | None:
+    """Id of the task that a container belongs to on the runner `node`; None if it is of none, as `session_of`."""
+    task_id = (labels or {}).get(LABEL_TASK)
+    if task_id is None or (labels or {}).get(LABEL_NODE) != node or name != task_container_name(task_id):
+        return None
+    return task_id
 
 
 def session_labels(session_uid: str, node: str, epoch: int, generation: int) -> dict[str, str]:

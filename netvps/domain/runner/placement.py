@@ -1,10 +1,10 @@
-"""The scheduler: chooses a runner for a session."""
+"""The scheduler: chooses a runner for a session, or a task."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from netvps.domain.checks import shown
 from netvps.domain.filter.kinds import RunnerFilter
@@ -32,9 +32,41 @@ _MORE_LOAD: Final = 0.25
 _ANYWHERE: Final = ImagePlaces()
 
 
+class Claimant(Protocol):
+    """What is placed: a session or a task."""
+
+    @property
+    def spec(self) -> SessionSpec:
+        """What its container is made with."""
+
+    @property
+    def full_name(self) -> SessionName:
+        """Its name in messages."""
+
+    @property
+    def cpu_claim(self) -> int:
+        """Millicores that it counts for."""
+
+    @property
+    def memory_claim(self) -> int:
+        """Bytes that it counts for."""
+
+    @property
+    def disk_claim(self) -> int:
+        """Bytes that it counts for."""
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Ids of the GPUs that it holds."""
+
+    @property
+    def gpus_before(self) -> tuple[str, ...]:
+        """Ids of the GPUs that it prefers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Resources of a runner that are in use: the number of sessions to be RUNNING, and the sums of their claims."""
+    """Resources of a runner that are in use: the number of sessions to be RUNNING and of tasks, and their claims."""
 
     sessions: int = 0
     cpu_claims: int = 0
@@ -44,10 +76,10 @@ class Use:
     disk_claims: int = 0
     """Bytes, of stopped sessions as well."""
     gpus: Mapping[str, SessionName] = field(default_factory=dict)
-    """Ids of the GPUs that sessions hold, and which ones do."""
+    """Ids of the GPUs that are held, and by which session or task."""
 
-    def with_session(self, session: Session) -> Use:
-        """The use including one more session."""
+    def with_session(self, session: Claimant) -> Use:
+        """The use including one more session or task."""
         return Use(
             self.sessions + 1,
             self.cpu_claims + session.cpu_claim,
@@ -102,7 +134,7 @@ def why_no_disk(spec: SessionSpec, runner: Runner) -> str:
     return ""
 
 
-def gpus_for(session: Session, runner: Runner, use: Use) -> tuple[str, ...] | None:
+def gpus_for(session: Claimant, runner: Runner, use: Use) -> tuple[str, ...] | None:
     """The ids of the GPUs that a session gets on a runner; () if it asks for none, None if there are not enough."""
     spec = session.spec
     if not spec.gpu_count:
@@ -111,7 +143,7 @@ def gpus_for(session: Session, runner: Runner, use: Use) -> tuple[str, ...] | No
 
 
 def choose(
-    session: Session, runners: Iterable[Runner], uses: Mapping[str, Use], images: ImagePlaces = _ANYWHERE
+    session: Claimant, runners: Iterable[Runner], uses: Mapping[str, Use], images: ImagePlaces = _ANYWHERE
 ) -> Runner | None:
     """The online runner with the most room left after placing the session, or, to pack, the least; None if none fits.
 
@@ -162,7 +194,7 @@ class SessionPlan:
 
 
 def why_not(  # noqa: PLR0911 — one answer per cause
-    session: Session, runner: Runner, use: Use, images: ImagePlaces = _ANYWHERE
+    session: Claimant, runner: Runner, use: Use, images: ImagePlaces = _ANYWHERE
 ) -> str:
     """Why a session cannot start on this runner now; '' if it can."""
     spec = session.spec
@@ -257,7 +289,7 @@ def _why_no_gpus(  # noqa: PLR0911 — one answer per cause
         on = [f"{gpu} on {there[gpu].name}" for gpu in spec.gpu_ids]
         return f"the GPUs that it names are on several runners: {ids_words(on)}; name those of one"
     if taken := [gpu for gpu in spec.gpu_ids if gpu in held[there[gpu].name]]:
-        return f"it waits for GPUs that other sessions hold: {holders_words(taken, held[there[taken[0]].name], owner)}"
+        return f"it waits for GPUs that others hold: {holders_words(taken, held[there[taken[0]].name], owner)}"
     most = max(len(runner.capacity.gpus) for runner in with_gpus)
     if spec.gpu_count > most:
         return f"no runner that is online has more than {_gpu_words(most)}; ask for less"

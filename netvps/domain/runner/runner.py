@@ -35,6 +35,8 @@ HOST_ROUTES: Final = "host_routes"
 """The runner reaches sessions that moved to other runners with their address."""
 KEPT_ADDRESSES: Final = "kept_addresses"
 """The runner gives moved sessions the address that they had before."""
+TASKS: Final = "tasks"
+"""The runner runs tasks."""
 CAPABILITIES: Final = (
     PAUSE,
     SNAPSHOTS,
@@ -45,6 +47,7 @@ CAPABILITIES: Final = (
     BROWSING,
     HOST_ROUTES,
     KEPT_ADDRESSES,
+    TASKS,
 )
 """What a runner of this version can do, and older ones cannot."""
 

@@ -91,6 +91,10 @@ class Blueprint:
     attachment: Attachment
     disk_bytes: int = 0
     gpus: tuple[str, ...] = ()
+    user: str = "0"
+    """By number: an image may have no /etc/passwd; '' is the image's own."""
+    working_dir: str = "/"
+    """'' is the image's own."""
 
 
 def blueprint(
@@ -126,7 +130,10 @@ def blueprint(
         hostname=assignment.session_id,
         labels=session_labels(assignment.session_uid, node, assignment.epoch, assignment.generation)
         | {LABEL_LAYOUT: layout, LABEL_HOLD: "true"},
-        env=tuple(f"{name}={value}" for name, value in sorted(_env(assignment, extra).items())),
+        env=tuple(
+            f"{name}={value}"
+            for name, value in sorted(container_env(assignment.spec.env, assignment.gpus, extra).items())
+        ),
         entrypoint=(AGENT_PATH, "init", *(_command(source) if spec.run_entrypoint else ())),
         binds=(*binds, *extra.lxcfs),
         tmpfs=(AGENT_TMPFS,),
@@ -142,15 +149,15 @@ def blueprint(
     )
 
 
-def _env(assignment: Assignment, extra: Extras) -> Mapping[str, str]:
+def container_env(env: Mapping[str, str], gpus: tuple[str, ...], extra: Extras) -> Mapping[str, str]:
     """On a machine with GPUs, the variable by which an image or a user could get GPUs of other sessions is void.
 
-    For a session with GPUs, Docker sets it to these.
+    For a container with GPUs, Docker sets it to these.
     """
     if not extra.has_gpus:
-        return assignment.spec.env
-    env = {name: value for name, value in assignment.spec.env.items() if name != GPU_VARIABLE}
-    return env if assignment.gpus else env | {GPU_VARIABLE: "void"}
+        return env
+    env = {name: value for name, value in env.items() if name != GPU_VARIABLE}
+    return env if gpus else env | {GPU_VARIABLE: "void"}
 
 
 def _command(source: SourceImage) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from netvps.domain.runner.runner import Runner
 from netvps.domain.server import Registration, ServerInfo
 from netvps.domain.session.spec import Placement
 from netvps.domain.sleep.policy import SleepDefaults
-from netvps.errors import NetvpsError
 from netvps.gateway.http.monitoring import HttpGateway
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.tunnel.commands import Commands
@@ -35,12 +34,12 @@ from netvps.gateway.worker.wire import Welcome
 from netvps.process import clock
 from netvps.process.account import local_users, user_name
 from netvps.programs.wiring.apps import Apps, start_apps
-from netvps.programs.wiring.compaction import compact
 from netvps.programs.wiring.gateway_process import GatewayProcess
 from netvps.programs.wiring.health import ControlPlaneHealth, enter_store
 from netvps.programs.wiring.measuring import ControlPlaneCounts, MetricsPage
 from netvps.programs.wiring.served_names import served_names
 from netvps.programs.wiring.tunnel_front import start_front
+from netvps.programs.wiring.upkeep import compact, expiring
 from netvps.rpc.convert.runner.netmap import encoded
 from netvps.rpc.server.open_calls import CallLimits
 from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
@@ -86,11 +85,13 @@ from netvps.services.snapshots.files import SnapshotFiles
 from netvps.services.snapshots.schedule import SnapshotSchedule
 from netvps.services.snapshots.snapshots import Snapshots
 from netvps.services.snapshots.take import Limits
+from netvps.services.tasks.scheduler import TaskScheduler
+from netvps.services.tasks.tasks import Tasks as TaskUseCases
 from netvps.tasks import Tasks
 from netvps.timing import observe_durations
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from netvps.adapters.ca.authority import Authority
     from netvps.adapters.store.store import SqlStore
@@ -99,8 +100,6 @@ if TYPE_CHECKING:
 
 _CALLS_GRACE: Final = 5.0
 """Seconds that running calls get to end; runners and watchers are asked to reconnect."""
-_EXPIRE_EVERY: Final = 300.0
-_SCHEDULE_EVERY: Final = 60.0
 log = structlog.get_logger()
 
 
@@ -155,6 +154,8 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
         shares = Shares(store, clock.now, feed)
         await shares.expire()  # before anyone is let in
         netmap = NetmapHub(store, feed, overlay_settings, encoded)
+        quotas = Quotas(settings.quota_of_roles)
+        scheduler = TaskScheduler(store, clock.now, holdings, quotas)
         location = GatewayLocation(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
         background = [
             tasks.create_task(feed.run(), name="feed"),
@@ -162,6 +163,7 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
             tasks.create_task(progress.run(), name="progress"),
             tasks.create_task(copies.run(), name="copies"),
             tasks.create_task(moves.run(feed), name="moves"),
+            tasks.create_task(scheduler.run(feed), name="scheduler of tasks"),
             tasks.create_task(default_images.run(), name="default image"),
             tasks.create_task(location.run(), name="gateway's location"),
             tasks.create_task(compact(store), name="compaction"),
@@ -172,7 +174,7 @@ async def build(settings: ServerSettings, *, give_up: asyncio.Event | None = Non
         for task in background:
             stack.callback(task.cancel)
         views = (feed, progress, copies, moves, default_images, netmap, overlay_settings, location, names)
-        yield await _Parts(settings, store, ca, *views, audit, key_uses, holdings, shares).listen(stack, http)
+        yield await _Parts(settings, store, ca, *views, audit, key_uses, holdings, shares, quotas).listen(stack, http)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +197,14 @@ class _Parts:
     key_uses: KeyUseLog
     holdings: ImageHoldings
     shares: Shares
+    quotas: Quotas
 
     async def listen(self, stack: AsyncExitStack, http: HttpGateway) -> ControlPlane:
         """Starts the gateway, then the API, so that the API never listens without a gateway."""
         settings = self.settings
         # The terminal UI is a package of its own, which an installation may lack.
         terminal_ui = settings.terminal_ui and find_spec("netvps_tui") is not None
-        quotas = Quotas(settings.quota_of_roles)
-        logins = Logins(self.store, clock.now, self.ca, self.feed, quotas)
+        logins = Logins(self.store, clock.now, self.ca, self.feed, self.quotas)
         rules = IdleRules(self.store, clock.now, SleepDefaults(settings.idle_pause, settings.idle_stop))
         snapshots = Snapshots(self.store, clock.now, clock.new_uid, self._limits(), self.copies)
         inside = SelfServices(self.store, clock.now, rules, snapshots)
@@ -226,11 +228,11 @@ class _Parts:
         worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
-        access = Access(self.store, clock.now, self.key_uses.note, quotas)
+        access = Access(self.store, clock.now, self.key_uses.note, self.quotas)
         apps = await start_apps(stack, settings, worker, access, store=self.store, feed=self.feed, vault=self.ca.vault)
         commands = Commands(dialer, upstream, logins)
         rules.running_commands = commands.running
-        services = await self._services(worker, commands, rules, snapshots, access=access, apps=apps, quotas=quotas)
+        services = await self._services(worker, commands, rules, snapshots, access=access, apps=apps)
         own = self.ca.server_certificate(self.names)
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
         front = await start_front(stack, settings.listen, settings.link_port, behind, tunnels)
@@ -246,7 +248,7 @@ class _Parts:
         tasks = await stack.enter_async_context(Tasks())
         tasks.start(ahead.run(api.files), name="images ahead")
         schedule = SnapshotSchedule(self.store, clock.now, clock.new_uid, settings.snapshot_copies)
-        await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files, schedule))
+        await stack.enter_async_context(expiring(services.snapshots, services.snapshot_files, schedule))
         sleeping = await stack.enter_async_context(Tasks())
         sleeping.start(rules.run(tunnels.inform), name="idle rules")
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
@@ -269,9 +271,8 @@ class _Parts:
         *,
         access: Access,
         apps: Apps,
-        quotas: Quotas,
     ) -> Services:
-        settings, store, ca = self.settings, self.store, self.ca
+        settings, store, ca, quotas = self.settings, self.store, self.ca, self.quotas
         await access.ensure_admin(user_name())
         mode = self.registration
         sessions = partial(Sessions, store, clock.now, clock.new_uid, settings.default_image, self.progress.shown)
@@ -314,6 +315,7 @@ class _Parts:
             shares=self.shares,
             leases=Leases(store, clock.now),
             reservations=Reservations(store, clock.now, clock.new_uid),
+            tasks=TaskUseCases(store, clock.now, clock.new_uid, settings.default_image, quotas),
             share_guard=ShareGuard(store, clock.now, self.feed),
             urls=apps.urls,
             stored_urls=apps.stored,
@@ -359,28 +361,6 @@ class _Parts:
             registration=self.registration,
             api_address=f":{self.settings.api_port}",
         )
-
-
-@asynccontextmanager
-async def _expiring(snapshots: Snapshots, files: SnapshotFiles, schedule: SnapshotSchedule) -> AsyncIterator[None]:
-    """Deletes snapshots that are too old and the remains of imports, and takes snapshots that are due, in the block."""
-
-    async def repeat(what: str, work: Callable[[], Awaitable[object]], seconds: float) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await work()
-            except NetvpsError as error:
-                log.warning("work in the background failed; retrying", work=what, error=error.message)
-
-    async with Tasks() as tasks:
-        for what, work, seconds in (
-            ("delete snapshots that are too old", snapshots.expire, _EXPIRE_EVERY),
-            ("delete the remains of imports", files.abandon_stale, _EXPIRE_EVERY),
-            ("take snapshots that are due", schedule.take_due, _SCHEDULE_EVERY),
-        ):
-            tasks.start(repeat(what, work, seconds), name=what)
-        yield
 
 
 def _address(host: str, port: int) -> str:

@@ -24,6 +24,7 @@ READS: Final = {
     "ShareService": ("ListShares",),
     "UrlService": ("GetUrl", "ListUrls"),
     "LeaseService": ("GetLease",),
+    "TaskService": ("GetTask", "ListTasks"),
 }
 """Read-only methods by service."""
 IDEMPOTENT: Final = {
@@ -50,6 +51,7 @@ IDEMPOTENT: Final = {
     "UrlService": ("UpdateUrl", "DeleteUrl", "CreateUrlLink"),
     "NetworkService": ("ReserveAddress",),
     "LeaseService": ("AcquireLease", "ReleaseLease"),
+    "TaskService": ("CreateTasks", "CancelTasks"),
 }
 """Methods whose request has a request_id, which the server carries out once per id."""
 NEVER: Final = {

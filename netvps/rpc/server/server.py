@@ -35,6 +35,7 @@ from netvps.api.v1 import session_pb2_grpc as session
 from netvps.api.v1 import share_pb2_grpc as share
 from netvps.api.v1 import snapshot_pb2_grpc as snapshot
 from netvps.api.v1 import ssh_key_pb2_grpc as ssh_key
+from netvps.api.v1 import task_pb2_grpc as task
 from netvps.api.v1 import tunnel_pb2_grpc as tunnel
 from netvps.api.v1 import url_pb2_grpc as url
 from netvps.api.v1 import user_pb2_grpc as user
@@ -65,6 +66,7 @@ from netvps.rpc.servicers.people.ssh_keys import SshKeyServicer
 from netvps.rpc.servicers.people.users import UserServicer
 from netvps.rpc.servicers.runners import RunnerServicer
 from netvps.rpc.servicers.scheduling.leases import LeaseServicer
+from netvps.rpc.servicers.scheduling.tasks import TaskServicer
 from netvps.rpc.servicers.server_info import ServerInfoServicer
 from netvps.rpc.servicers.sessions import SessionServicer
 from netvps.rpc.servicers.snapshots import SnapshotServicer
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from netvps.domain.server import ServerInfo
     from netvps.domain.session.session import Assignment
     from netvps.domain.snapshot.copies import CopyOrder
+    from netvps.domain.task.task import TaskOrder
     from netvps.rpc.server.listeners import Registration
     from netvps.rpc.server.open_calls import CallLimits
     from netvps.rpc.server.ports import Commands, Tunnels
@@ -113,6 +116,7 @@ if TYPE_CHECKING:
     from netvps.services.snapshots.clones import Clones
     from netvps.services.snapshots.files import SnapshotFiles
     from netvps.services.snapshots.snapshots import Snapshots
+    from netvps.services.tasks.tasks import Tasks
 
 _PACKAGE = "netvps.api.v1"
 _API_MESSAGE = 4 << 20
@@ -138,8 +142,8 @@ class Services:
     watch: Watch
     runners: Runners
     joining: Joining
-    assignments: Callable[[str], AsyncGenerator[Assignment | CopyOrder | CaughtUp, None]]
-    """A runner's sessions and orders for copies, by its uid: all, CaughtUp, then every change."""
+    assignments: Callable[[str], AsyncGenerator[Assignment | CopyOrder | TaskOrder | CaughtUp, None]]
+    """A runner's sessions, and orders for copies and tasks, by its uid: all, CaughtUp, then every change."""
     netmap: NetmapHub
     network: Network
     metrics: Metrics
@@ -154,6 +158,7 @@ class Services:
     shares: Shares
     leases: Leases
     reservations: Reservations
+    tasks: Tasks
     share_guard: ShareGuard
     urls: Urls
     stored_urls: StoredUrls
@@ -355,6 +360,7 @@ class ApiServer:
                 url.add_UrlServiceServicer_to_server, UrlServicer(given.urls, given.stored_urls)
             ),
             f"{_PACKAGE}.LeaseService": partial(lease.add_LeaseServiceServicer_to_server, LeaseServicer(given.leases)),
+            f"{_PACKAGE}.TaskService": partial(task.add_TaskServiceServicer_to_server, TaskServicer(given.tasks)),
             f"{_PACKAGE}.AuditService": partial(audit.add_AuditServiceServicer_to_server, AuditServicer(given.audit)),
             f"{_PACKAGE}.ServerService": partial(
                 server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)
@@ -374,6 +380,7 @@ class ApiServer:
             metrics=self._metrics,
             files=self.files,
             copies=given.copies,
+            tasks=given.tasks,
             registries=given.registries,
             ca_certificate=self._certificate.ca,
         )

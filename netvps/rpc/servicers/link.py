@@ -18,6 +18,7 @@ from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.runner.runner import Heartbeat
 from netvps.domain.session.session import SessionReport
 from netvps.domain.snapshot.copies import CopyReport
+from netvps.domain.task.task import TaskReport
 from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.rpc.client.streams import closing
 from netvps.rpc.convert.registries import credential_to_proto
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from netvps.domain.runner.runner import CaughtUp, RunnerHello, Welcome
     from netvps.domain.session.session import Assignment
     from netvps.domain.snapshot.copies import CopyOrder
+    from netvps.domain.task.task import TaskOrder
     from netvps.rpc.server.context import Context
     from netvps.rpc.server.runners.probes import StreamedProbes
     from netvps.rpc.server.runners.runner_metrics import StreamedMetrics
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from netvps.services.images.registries import Registries
     from netvps.services.network.netmap import Follower, NetmapHub
     from netvps.services.runners.runners import Runners
+    from netvps.services.tasks.tasks import Tasks
 
 log = structlog.get_logger()
 
@@ -65,10 +68,11 @@ class LinkServicer(RunnerLinkServiceServicer):
         logs: StreamedLogs,
         probes: StreamedProbes,
         *,
-        assignments: Callable[[str], AsyncGenerator[Assignment | CopyOrder | CaughtUp, None]],
+        assignments: Callable[[str], AsyncGenerator[Assignment | CopyOrder | TaskOrder | CaughtUp, None]],
         metrics: StreamedMetrics,
         files: StreamedFiles,
         copies: Copies,
+        tasks: Tasks,
         registries: Registries,
         ca_certificate: str,
     ) -> None:
@@ -81,6 +85,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         self._metrics = metrics
         self._files = files
         self._copies = copies
+        self._tasks = tasks
         self._registries = registries
         self._ca_certificate = ca_certificate
 
@@ -138,6 +143,8 @@ class LinkServicer(RunnerLinkServiceServicer):
                     self._metrics.deliver(stream.runner_uid, seen)
                 case CopyReport():
                     await self._copies.report(stream.runner_uid, seen)
+                case TaskReport():
+                    await self._tasks.report(stream.runner_uid, seen)
         raise _StreamEnd
 
     async def _assign(self, stream: RunnerStream, wire: _Wire) -> None:

@@ -14,12 +14,14 @@ import structlog
 
 from netvps.domain.pieces import pieces
 from netvps.domain.runner.runner import LogRequest
-from netvps.errors import NetvpsError, NotFound
+from netvps.errors import Exhausted, NetvpsError, NotFound
 from netvps.files import remove_parts, write_file
+from netvps.runner.ports import Link
 
 MAX_KEPT = 1 << 20
 _TAIL_LINES = 20_000
 _KEEP_SECONDS = 30.0
+_MAX_STREAMS = 16
 log = structlog.get_logger()
 
 
@@ -85,3 +87,33 @@ async def log_pieces(request: LogRequest, kept: KeptLogs, read: _Reader) -> Asyn
         content = await asyncio.to_thread(kept.read, request.session_uid, request.tail_lines, request.since)
         for piece in pieces(content):
             yield piece
+
+
+class LogStreams:
+    """Sends the logs that users ask for."""
+
+    def __init__(self, link: Link, kept: KeptLogs, read: _Reader) -> None:
+        self._link = link
+        self._kept = kept
+        self._read = read
+        self.count = 0
+        """Number of open streams."""
+
+    async def send(self, request: LogRequest) -> None:
+        """Sends the requested log until it ends or its reader is gone."""
+        try:
+            async with aclosing(self._pieces(request)) as pieces:
+                await self._link.send_logs(request.stream_id, pieces)
+        except NetvpsError as error:
+            log.info("logs not sent", session=request.session_uid, error=error.message)
+
+    async def _pieces(self, request: LogRequest) -> AsyncGenerator[bytes, None]:
+        if self.count >= _MAX_STREAMS:
+            raise Exhausted("too many log streams on this runner; try again in a minute")
+        self.count += 1
+        try:
+            async with aclosing(log_pieces(request, self._kept, self._read)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self.count -= 1

@@ -12,6 +12,7 @@ from netvps.domain.access.sharing import Share
 from netvps.domain.checks import shown
 from netvps.domain.http.stored import StoredUrl
 from netvps.domain.session.session import Session
+from netvps.domain.task.task import OPEN, Task
 from netvps.errors import AlreadyExists, InvalidInput, NotFound, Unauthenticated, WrongState
 from netvps.services.access.quotas import Quotas
 from netvps.services.access.tokens import API, Token, mint
@@ -19,6 +20,7 @@ from netvps.services.auditing import add_details
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scope import ME, require_user, user_in_sight
+from netvps.services.tasks.removal import remove_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,7 +144,7 @@ class Access:
         return (await recall(self._store, User, request))[0]
 
     async def delete_user(self, caller: Caller, name: str, request_id: str = "") -> User:
-        """Removes a user with their keys. Raises NotFound, and WrongState while they own sessions."""
+        """Removes a user with their keys. Raises NotFound, and WrongState while they own sessions or tasks run."""
         name = caller.user if name == ME else name
         async with self._store.write(caller.user) as tx:
             once = Idempotency(tx, caller, request_id, self._clock(), "DeleteUser", name)
@@ -161,6 +163,8 @@ class Access:
                 for url in await tx.find(StoredUrl):
                     if name in url.users:  # a later user of that name is another person
                         await tx.put(replace(url, users=tuple(user for user in url.users if user != name)))
+                for task in await tx.find(Task, owner=name):
+                    await remove_task(tx, task)
                 await tx.delete(user)
                 await once.record(user, name)
                 return user
@@ -266,3 +270,8 @@ async def _require_removable(reader: Reader, caller: Caller, user: User) -> None
     if sessions:
         count = f"{len(sessions)} session{'s' if len(sessions) > 1 else ''}"
         raise WrongState(f"user {user.name} owns {count}: remove them first, with netvps rm {sessions[0].full_name} …")
+    if tasks := await reader.find(Task, owner=user.name, state=OPEN):
+        raise WrongState(
+            f"user {user.name} has {len(tasks)} tasks that have not ended: cancel them first, with "
+            f"netvps task cancel {tasks[0].array} …"
+        )

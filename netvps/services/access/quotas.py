@@ -14,9 +14,11 @@ from netvps.domain.access.quota import (
     QuotaUse,
     amount_words,
     amounts_of,
+    amounts_of_task,
     growing,
 )
 from netvps.domain.session.session import DesiredState, Session
+from netvps.domain.task.task import PLACED, Task
 from netvps.errors import Exhausted
 
 if TYPE_CHECKING:
@@ -78,18 +80,47 @@ class Quotas:
                     reason="QUOTA_EXCEEDED",
                 )
 
+    async def reason_to_wait(self, reader: Reader, task: Task) -> str:
+        """Why a task would exceed its owner's quota now, beside what they have; '' if it does not.
+
+        Raises Exhausted if it would alone.
+        """
+        user = await reader.get(User, task.owner)
+        has = amounts_of_task(task)
+        limits = self.limits_of(user) if user else _NONE
+        limited = {name: limit for name in growing(Amounts(), has) if (limit := limits.limit(name)) is not None}
+        used = await _use_of(reader, task.owner, gpus="gpus" in limited) if limited else Amounts()
+        for resource, limit in limited.items():
+            wanted, flag = getattr(has, resource), RESOURCE_WORDS[resource]
+            if wanted is None or wanted > limit:
+                asks = "no limit of " + flag if wanted is None else amount_words(resource, wanted)
+                raise Exhausted(
+                    f"the task asks for {asks}, and user {task.owner} has a quota of {amount_words(resource, limit)}: "
+                    f"ask for less, with --{flag}",
+                    reason="QUOTA_EXCEEDED",
+                )
+            if getattr(used, resource) + wanted > limit:
+                what = amount_words(resource, limit)
+                return f"the quota of user {task.owner} is used, {what}; it starts when some are free"
+        return ""
+
 
 async def _use_of(reader: Reader, owner: str, *, gpus: bool) -> Amounts:
-    """What the sessions of a user have. GPUs cost a read of all that run, and are 0 if they are not asked for."""
+    """What a user's sessions have, and the tasks that run. GPUs cost a read of all of them, and are 0 if not asked."""
     tally = await reader.tally(Session, "desired", "cpu_claim", "memory_claim", "disk_claim", owner=owner)
     kept = [row for desired, row in tally.items() if desired != DesiredState.DELETED]
     running = [tally[desired] for desired in CLAIMING if desired in tally]
+    running += (await reader.tally(Task, "owner", "cpu_claim", "memory_claim", owner=owner, state=PLACED)).values()
+    held: tuple[Session | Task, ...] = ()
+    if gpus:
+        held = (
+            *await reader.find(Session, owner=owner, desired=CLAIMING),
+            *await reader.find(Task, owner=owner, state=PLACED),
+        )
     return Amounts(
         sessions=sum(row[0] for row in kept),
         millicpus=sum(row[1] for row in running),
         memory_bytes=sum(row[2] for row in running),
         disk_bytes=sum(row[3] for row in kept),
-        gpus=sum(one.spec.gpu_count for one in await reader.find(Session, owner=owner, desired=CLAIMING))
-        if gpus
-        else 0,
+        gpus=sum(one.spec.gpu_count for one in held),
     )

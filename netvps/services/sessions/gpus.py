@@ -1,7 +1,7 @@
-"""GPUs of sessions: a session holds them from its placement or start until it is stopped or deleted.
+"""GPUs: a session holds them from its placement or start until it is stopped or deleted, a task while it is placed.
 
 They are allocated within the transaction that places or starts it, and the store has one writer at a time, so that no
-two sessions get the same GPU.
+two get the same GPU.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from netvps.domain.runner.gpu import holders_words, ids_words
 from netvps.domain.runner.placement import Use, gpus_for
 from netvps.domain.runner.runner import Runner
 from netvps.domain.session.session import Session, SessionState
+from netvps.domain.task.task import Task
 from netvps.errors import Exhausted
 
 if TYPE_CHECKING:
@@ -23,16 +24,20 @@ if TYPE_CHECKING:
 
 
 async def gpus_in_use(reader: Reader, runners: Iterable[Runner]) -> dict[str, frozenset[str]]:
-    """Ids of the GPUs that sessions hold, by uid of the runner."""
+    """Ids of the GPUs that are held, by uid of the runner."""
     return {runner: frozenset(holders) for runner, holders in (await gpu_holders(reader, runners)).items()}
 
 
 async def gpu_holders(reader: Reader, runners: Iterable[Runner]) -> dict[str, dict[str, SessionName]]:
-    """The sessions that hold GPUs, by id of the GPU, by uid of the runner."""
+    """The sessions and tasks that hold GPUs, by id of the GPU, by uid of the runner."""
     uids = tuple(runner.uid for runner in runners if runner.capacity.gpus)
     found: dict[str, dict[str, SessionName]] = {}
-    for session in await reader.find(Session, gpu_holder=uids) if uids else ():
-        found.setdefault(session.runner, {}).update(dict.fromkeys(session.gpus, session.full_name))
+    holders: list[Session | Task] = []
+    if uids:
+        holders += await reader.find(Session, gpu_holder=uids)
+        holders += await reader.find(Task, gpu_holder=uids)
+    for one in holders:
+        found.setdefault(one.runner, {}).update(dict.fromkeys(one.gpus, one.full_name))
     return found
 
 
@@ -46,14 +51,14 @@ async def with_gpus(reader: Reader, session: Session, runner: Runner) -> Session
         return session
     if session.gpus and session.state is not SessionState.FAILED:
         return session  # its container may run with them
-    others = [other for other in await reader.find(Session, gpu_holder=runner.uid) if other.uid != session.uid]
-    holders = {gpu: other.full_name for other in others for gpu in other.gpus}
+    found = (await gpu_holders(reader, [runner])).get(runner.uid, {})
+    holders = {gpu: name for gpu, name in found.items() if gpu not in session.gpus}
     before = tuple(gpu for gpu in session.gpus or session.gpus_before if gpu in present)
     wanted = replace(session, gpus=(), gpus_before=before)
-    found = gpus_for(wanted, runner, Use(gpus=holders))
-    if found is None:
+    chosen = gpus_for(wanted, runner, Use(gpus=holders))
+    if chosen is None:
         raise Exhausted(f"session {session.full_name} cannot start: {_why_none(session, runner, holders)}")
-    return replace(wanted, gpus=found)
+    return replace(wanted, gpus=chosen)
 
 
 def _why_none(session: Session, runner: Runner, holders: dict[str, SessionName]) -> str:

@@ -16,6 +16,7 @@ from netvps.services.moves.evictions import release_all
 from netvps.services.network.addresses import is_in_use, release_subnet
 from netvps.services.sharing.removal import remove_access
 from netvps.services.snapshots.use import remove_snapshots
+from netvps.services.tasks.removal import lose_tasks
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,7 +41,7 @@ async def remove_session(tx: Transaction, session: Session) -> None:
 
 
 async def remove_runner(tx: Transaction, name: str, now: datetime, *, force: bool) -> Runner:
-    """Deletes a runner and frees its subnet; with `force` also the sessions placed on it.
+    """Deletes a runner and frees its subnet; with `force` also the sessions placed on it, and its tasks are lost.
 
     The subnet stays leased while sessions that moved away have addresses of it.
     What the machine itself holds of them stays there. Raises NotFound, and WrongState while it has sessions, unless
@@ -49,6 +50,7 @@ async def remove_runner(tx: Transaction, name: str, now: datetime, *, force: boo
     runner = await runner_named(tx, name)
     for reservation in await tx.find(AddressReservation, runner=runner.uid):
         await tx.delete(reservation)
+    await lose_tasks(tx, runner, now, force=force)
     sessions = await tx.find(Session, runner=runner.uid)
     if sessions and not force:
         count = f"{len(sessions)} session{'s' if len(sessions) > 1 else ''}"

@@ -12,6 +12,7 @@ from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED, place, wait
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.snapshot.orders import fail_unplaced
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
+from netvps.domain.task.task import PLACED, Task
 from netvps.errors import Exhausted
 from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.sessions.gpus import gpu_holders
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from netvps.domain.runner.placement import Claimant
     from netvps.domain.scheduling.address import AddressReservation
     from netvps.services.images.holdings import ImageHoldings
     from netvps.services.ports import Reader, Transaction
@@ -133,13 +135,17 @@ async def _online(reader: Reader) -> list[Runner]:
     return await reader.find(Runner, state=RunnerState.ONLINE)
 
 
-async def uses_of_runners(reader: Reader, online: Sequence[Runner], waiting: Sequence[Session]) -> dict[str, Use]:
-    """Resources in use by uid of the runner, as far as the waiting sessions ask for them.
+async def uses_of_runners(reader: Reader, online: Sequence[Runner], waiting: Sequence[Claimant]) -> dict[str, Use]:
+    """Resources in use by uid of the runner, as far as the waiting sessions or tasks ask for them.
 
     Aggregated by the store, because there may be 100,000 sessions.
     """
     totals = await reader.tally(Session, "runner", "cpu_claim", "memory_claim", desired=_CLAIMING)
     uses = {runner: Use(sessions, cpus, memory) for runner, (sessions, cpus, memory) in totals.items()}
+    tasks = await reader.tally(Task, "runner", "cpu_claim", "memory_claim", state=PLACED)
+    for runner, (count, cpus, memory) in tasks.items():
+        use = uses.get(runner, Use())
+        uses[runner] = Use(use.sessions + count, use.cpu_claims + cpus, use.memory_claims + memory)
     if any(session.spec.disk_bytes for session in waiting):
         for runner, (_, disk) in (await reader.tally(Session, "runner", "disk_claim")).items():
             uses[runner] = replace(uses.get(runner, Use()), disk_claims=disk)

@@ -56,7 +56,7 @@ def parts_at(place: Place) -> Parts:
     filters = {"label": f"{LABEL_NODE}={place.node}"}
     api = _engine(place)
     try:
-        found = api.containers(all=True, filters=filters)
+        found = [one for one in api.containers(all=True, filters=filters) if LABEL_SESSION in one["Labels"]]
         # Not all: what a newer snapshot stands on is part of that, and not listed.
         images = [image for image in api.images(filters=filters) if LABEL_SESSION in (image["Labels"] or {})]
         volumes = api.volumes(filters=filters)["Volumes"] or []

@@ -20,6 +20,7 @@ from tests.e2e.kills.admin_stories import ADMIN_PASSES, AdminStories
 from tests.e2e.kills.faulty import Faulty, until
 from tests.e2e.kills.machine import Machine
 from tests.e2e.kills.snapshot_stories import SNAPSHOT_PASSES, SnapshotStories
+from tests.e2e.kills.task_stories import TASK_PASSES, TaskStories
 from tests.e2e.system import docker, unique
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ PASSES: Final = {
     **SNAPSHOT_PASSES,
     **ADMIN_PASSES,
     **ACCESS_PASSES,
+    **TASK_PASSES,
     "vanish": _both("runner.online", "runner.offline"),
     "add_key": _both("key.create"),
     "remove_key": _both("key.delete"),
@@ -71,7 +73,7 @@ PASSES: Final = {
 """Operation → the points that it passes."""
 
 
-class Stories(SnapshotStories, AdminStories, AccessStories):
+class Stories(SnapshotStories, AdminStories, AccessStories, TaskStories):
     """One system and its state from one operation to the next. Each operation takes a point and a mode."""
 
     def __init__(self, system: Faulty, image: str, registry: Registry) -> None:

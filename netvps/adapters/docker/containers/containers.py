@@ -167,6 +167,10 @@ class Containers:
                 work=Work.REMOVAL,
             )
 
+    def seen(self, found: Answer, owner: str) -> Container:
+        """Converts an inspected container of this owner, without the number of its image's layers."""
+        return self._container(found, owner, 0)
+
     def _find(self, api: Api, session_uid: str, owner: str, name: str) -> Container | None:
         try:
             found = api.inspect_container(name)
@@ -234,8 +238,8 @@ class Containers:
                 labels=plan.labels,
                 environment=list(plan.env),
                 entrypoint=list(plan.entrypoint),
-                user="0",  # by number: an image may have no /etc/passwd
-                working_dir="/",
+                user=plan.user or None,
+                working_dir=plan.working_dir or None,
                 stop_signal="SIGTERM",
                 host_config=api.create_host_config(
                     **host_config(plan), network_mode=self._attachments.mode(plan.attachment)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         sessions,
         shares,
         snapshots,
+        tasks,
         urls,
     )
 
@@ -31,6 +32,7 @@ __all__ = [
     "sessions",
     "shares",
     "snapshots",
+    "tasks",
     "urls",
 ]
 

@@ -36,6 +36,11 @@ class Calls:
     release_lease = UnaryMethod(lambda: calls.leases.release_lease)
     get_lease = UnaryMethod(lambda: calls.leases.get_lease)
 
+    create_tasks = UnaryMethod(lambda: calls.tasks.create_tasks)
+    get_task = UnaryMethod(lambda: calls.tasks.get_task)
+    list_tasks = ListMethod(lambda: calls.tasks.list_tasks)
+    cancel_tasks = UnaryMethod(lambda: calls.tasks.cancel_tasks)
+
     list_shares = ListMethod(lambda: calls.shares.list_shares)
     share_session = UnaryMethod(lambda: calls.shares.share_session)
     unshare_session = UnaryMethod(lambda: calls.shares.unshare_session)

@@ -17,6 +17,7 @@ from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerH
 from netvps.domain.session.session import Assignment, SessionReport
 from netvps.domain.snapshot.copies import CopyOrder, CopyReport, CopyRequest
 from netvps.domain.snapshot.exchange import FilesRequest
+from netvps.domain.task.task import TaskOrder, TaskReport
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
 from netvps.rpc.convert.metrics import (
@@ -73,6 +74,12 @@ from netvps.rpc.convert.session.sessions import (
     spec_to_proto,
 )
 from netvps.rpc.convert.session.snapshots import image_from_proto, image_to_proto, restore_from_proto, restore_to_proto
+from netvps.rpc.convert.task.orders import (
+    task_order_from_proto,
+    task_order_to_proto,
+    task_report_from_proto,
+    task_report_to_proto,
+)
 from netvps.rpc.convert.texts import sentence, word, words
 from netvps.rpc.convert.times import (
     duration_from_proto,
@@ -83,10 +90,10 @@ from netvps.rpc.convert.times import (
 
 _MAX_CAPABILITIES: Final = 64
 
-FromRunner = Heartbeat | SessionReport | ProbeReport | MetricsReport | CopyReport
+FromRunner = Heartbeat | SessionReport | ProbeReport | MetricsReport | CopyReport | TaskReport
 ToRunner = (
     Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
-    | CopyOrder | CopyRequest | ImageRequest
+    | CopyOrder | CopyRequest | ImageRequest | TaskOrder
 )  # fmt: skip
 
 
@@ -144,6 +151,8 @@ def from_runner_to_proto(message: FromRunner) -> pb.ConnectRequest:
             return pb.ConnectRequest(metrics_report=metrics_report_to_proto(message))
         case CopyReport():
             return pb.ConnectRequest(copy_report=copy_report_to_proto(message))
+        case TaskReport():
+            return pb.ConnectRequest(task_report=task_report_to_proto(message))
 
 
 def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
@@ -159,6 +168,8 @@ def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
             return metrics_report_from_proto(message.metrics_report)
         case "copy_report":
             return copy_report_from_proto(message.copy_report)
+        case "task_report":
+            return task_report_from_proto(message.task_report)
     raise InvalidInput.of("message", "only heartbeat and the reports may follow hello")
 
 
@@ -335,6 +346,7 @@ _TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner | None]]] = {
     "copy_order": copy_order_from_proto,
     "copy_request": copy_request_from_proto,
     "image_copy_request": image_request_from_proto,
+    "task_order": task_order_from_proto,
 }
 _TO_RUNNER_KINDS: Final[dict[type[ToRunner], tuple[str, Callable[[Any], Any]]]] = {
     Welcome: ("welcome", _welcome_to_proto),
@@ -348,4 +360,5 @@ _TO_RUNNER_KINDS: Final[dict[type[ToRunner], tuple[str, Callable[[Any], Any]]]] 
     CopyOrder: ("copy_order", copy_order_to_proto),
     CopyRequest: ("copy_request", copy_request_to_proto),
     ImageRequest: ("image_copy_request", image_request_to_proto),
+    TaskOrder: ("task_order", task_order_to_proto),
 }

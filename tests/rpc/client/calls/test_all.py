@@ -4,7 +4,8 @@ So it is the test of netvps.rpc.client.calls.call, netvps.rpc.client.calls.machi
 netvps.rpc.client.calls.images,
 netvps.rpc.client.calls.leases,
 netvps.rpc.client.calls.registration,
-netvps.rpc.client.calls.registries, netvps.rpc.client.calls.moves and netvps.rpc.client.calls.sessions, too.
+netvps.rpc.client.calls.registries, netvps.rpc.client.calls.tasks,
+netvps.rpc.client.calls.moves and netvps.rpc.client.calls.sessions, too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from netvps.domain.batch import NewSession
 from netvps.domain.session.session import SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
+from netvps.domain.task.spec import TaskSpec
 from netvps.rpc.client.calls import (
     images,
     leases,
@@ -31,6 +33,7 @@ from netvps.rpc.client.calls import (
     sessions,
     shares,
     snapshots,
+    tasks,
     urls,
 )
 from netvps.rpc.client.calls.all import Calls
@@ -67,6 +70,8 @@ EXAMPLES: dict[str, Any] = {
     "expire_time": datetime(2026, 1, 2, tzinfo=UTC),
     "holder": "queue",
     "ttl": 60.0,
+    "job": TaskSpec(("true",)),
+    "task_id": "0000000000001",
 }
 
 
@@ -85,6 +90,7 @@ def functions() -> dict[str, Any]:
             sessions,
             shares,
             snapshots,
+            tasks,
             urls,
         )
         for name, function in inspect.getmembers(module, inspect.isfunction)

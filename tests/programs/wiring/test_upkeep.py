@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from netvps.errors import Unavailable
-from netvps.programs.wiring import compaction
+from netvps.programs.wiring import upkeep
 from netvps.tasks import Tasks
 from tests.support.patience import PATIENCE
 
@@ -32,10 +32,10 @@ class Store:
 
 
 async def test_it_goes_on_after_a_failure_and_when_the_log_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "_COMPACT_PAUSE", 0.0)
+    monkeypatch.setattr(upkeep, "_COMPACT_PAUSE", 0.0)
     store: Any = Store()
     async with Tasks() as tasks:
-        tasks.start(compaction.compact(cast("SqlStore", store)), name="compaction")
+        tasks.start(upkeep.compact(cast("SqlStore", store)), name="compaction")
         async with asyncio.timeout(PATIENCE):
             await store.third.wait()
     assert set(store.asked) == {(100_000, 256 << 20)}

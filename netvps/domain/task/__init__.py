@@ -1,0 +1,1 @@
+"""Tasks: commands that run to their end, each in a container of its own."""

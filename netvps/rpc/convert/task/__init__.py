@@ -1,0 +1,1 @@
+"""Tasks, their orders and reports."""

@@ -1,0 +1,1 @@
+"""Use cases of tasks, and their scheduler."""

@@ -1,0 +1,87 @@
+"""Commands that run to their end, on one machine, while the runner and the server are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.documents.printed import run_printed, words_of
+from tests.e2e.system import System, docker, new_system
+from tests.project.doc_pages import run_lines
+from tests.support.patience import PATIENCE
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+
+
+@pytest.fixture
+def system(busybox: str) -> Iterator[System]:
+    made = new_system()
+    try:
+        made.up("--default-image", busybox)
+        yield made
+    finally:
+        made.destroy()
+
+
+def tasks(system: System, array: str) -> list[dict[str, Any]]:
+    answer = system.netvps(
+        "task", "ls", *filter(None, [array]), "-o", "json", check=False
+    )  # the server may be killed at the time
+    found: list[dict[str, Any]] = json.loads(answer.stdout or b"[]")
+    return found
+
+
+def states(system: System, array: str) -> list[str]:
+    return [task["state"].removeprefix("TASK_STATE_") for task in tasks(system, array)]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def started(system: System, *words: str) -> str:
+    return system.netvps("run", "--cpus", "0.05", *words).stdout.decode().strip()
+
+
+def kill(system: System, program: str) -> None:
+    for pid, line in system.processes().items():
+        if f"netvps.programs.{program} " in f"{line} ":
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_commands_run_once_to_their_end(system: System, busybox: str) -> None:
+    for line in run_lines("docs/tasks.md"):
+        run_printed(system, words_of(line, system, busybox))
+    assert len(tasks(system, "")) == 4
+    ids = {
+        "SUCCEEDED": started(system, "--", "true"),
+        "EXIT_CODE": started(system, "--", "sh", "-c", "exit 3"),
+        "START": started(system, "--", "no-such-program"),
+        "IMAGE": started(system, "--image", "no.such.registry.invalid/x@sha256:bad", "--", "true"),
+        "TIMEOUT": started(system, "--timeout", "1s", "--", "sleep", "600"),
+    }
+    sleeper = started(system, "--", "sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait")
+    array = started(system, "--array", "3", "--", "sh", "-c", "sleep 3; exit $NETVPS_TASK_INDEX")
+    until(lambda: states(system, array) == ["RUNNING"] * 3 and states(system, sleeper) == ["RUNNING"])
+    kill(system, "runner")
+    kill(system, "server")
+    until(lambda: states(system, array) == ["SUCCEEDED", "FAILED", "FAILED"])
+    assert [task.get("exitCode", 0) for task in tasks(system, array)] == [0, 1, 2]
+    system.netvps("task", "cancel", sleeper)
+    until(lambda: states(system, sleeper) == ["CANCELLED"])
+    for end, task_id in ids.items():
+        until(lambda: states(system, task_id)[0] in {"SUCCEEDED", "FAILED"})  # noqa: B023 — used at once
+        (task,) = tasks(system, task_id)
+        assert end in {task["state"].removeprefix("TASK_STATE_"), task.get("cause", "").removeprefix("TASK_CAUSE_")}
+    assert tasks(system, ids["START"])[0]["exitCode"] == 127
+    assert {task["state"] for task in tasks(system, "")[:4]} == {"TASK_STATE_SUCCEEDED"}
+    assert not docker("ps", "-q", "--filter", f"label=netvps.node={system.runner_uid()}")
