@@ -25,7 +25,7 @@ _SECRET = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
-_QUIET = ("asyncssh", "aiohttp.access", "docker", "urllib3", "alembic", "sqlalchemy", "aiosqlite")
+_QUIET = ("asyncssh", "aiohttp.access", "docker", "urllib3", "alembic", "sqlalchemy")
 
 FORMAT_VARIABLE: Final = "NETVPS_LOG_FORMAT"
 FORMATS: Final = ("auto", "console", "json")

@@ -51,7 +51,6 @@ CLIENT_MODULES = ("netvps.rpc.jsonform",)
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("netvps.adapters.store",),
     "alembic": ("netvps.adapters.store",),
-    "aiosqlite": ("netvps.adapters.store",),
     "asyncpg": ("netvps.adapters.store",),
     "dns": ("netvps.adapters.dns",),
     "docker": ("netvps.adapters.docker",),

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from netvps.adapters.store.dialects.dialect import PATIENCE, Dialect, edge
+from netvps.adapters.store.dialects.dialect import PATIENCE, edge
 from netvps.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from sqlalchemy import CursorResult, Executable
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy import CursorResult, Executable, Result
+
+    from netvps.adapters.store.dialects.dialect import Dialect, Engine, OpenConnection
 
 T = TypeVar("T")
 
@@ -27,14 +28,18 @@ T = TypeVar("T")
 class Connection:
     """An open transaction."""
 
-    def __init__(self, connection: AsyncConnection, dialect: Dialect) -> None:
+    def __init__(self, connection: OpenConnection, dialect: Dialect) -> None:
         self._connection = connection
         self._dialect = dialect
 
-    async def run(self, statement: Executable) -> CursorResult[Any]:
+    async def run(self, statement: Executable) -> Result[Any]:
         """Runs a statement and fetches all rows. Raises NetvpsError."""
         with edge(self._dialect):
             return await unbroken(self._connection.execute(statement))
+
+    async def change(self, statement: Executable) -> int:
+        """Runs a statement; returns how many rows it changed. Raises NetvpsError."""
+        return cast("CursorResult[Any]", await self.run(statement)).rowcount
 
     async def micros(self) -> int:
         """The database's time, in microseconds since 1970. Raises NetvpsError."""
@@ -50,7 +55,7 @@ class Connection:
 class Connections:
     """The connections of an engine; callers wait for one in order, without using a thread."""
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect, count: int, busy: str) -> None:
+    def __init__(self, engine: Engine, dialect: Dialect, count: int, busy: str) -> None:
         """`busy` is the error's text after waiting in vain."""
         self.engine = engine
         self._dialect = dialect

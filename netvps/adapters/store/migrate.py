@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,8 @@ from netvps.errors import ConfigError
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from netvps.adapters.store.dialects.dialect import Dialect
+    from netvps.adapters.store.dialects.dialect import Dialect, Engine
 
 _CURRENT = text("SELECT version_num FROM alembic_version")
 _SCRIPTS = Path(__file__).with_name("migrations")
@@ -26,12 +26,10 @@ def known_schemas() -> frozenset[str]:
     return frozenset(file.name.partition("_")[0] for file in (_SCRIPTS / "versions").glob("[0-9]*_*.py"))
 
 
-async def migrate(engine: AsyncEngine, dialect: Dialect) -> None:
+async def migrate(engine: Engine, dialect: Dialect) -> None:
     """Runs the missing migrations. Raises ConfigError, without changes, if the database is not suitable."""
     with edge(dialect):
-        async with engine.begin() as connection:
-            await dialect.lock_schema(connection)
-            await connection.run_sync(_upgrade, dialect.place)
+        await engine.transaction(partial(_upgrade, dialect.place))
 
 
 def migrations(connection: Connection) -> Config:
@@ -45,7 +43,7 @@ def migrations(connection: Connection) -> Config:
     return config
 
 
-def _upgrade(connection: Connection, place: str) -> None:
+def _upgrade(place: str, connection: Connection) -> None:
     known = known_schemas()
     newest = max(known)
     tables = inspect(connection).get_table_names()

@@ -15,8 +15,7 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
+    from netvps.adapters.store.dialects.dialect import Engine
     from netvps.services.ports import Clock
 
 
@@ -45,5 +44,5 @@ async def open_store(url: str, clock: Clock, read_again: Callable[[], str] | Non
         yield store
 
 
-async def _dispose(engine: AsyncEngine) -> None:
+async def _dispose(engine: Engine) -> None:
     await unbroken(engine.dispose())

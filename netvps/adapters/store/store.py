@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Select
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from netvps.adapters.store.connection import Connection
+    from netvps.adapters.store.dialects.dialect import Engine
     from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
     from netvps.services.ports import Clock
 
@@ -48,7 +48,7 @@ logger = structlog.get_logger()
 class SqlStore:
     """The source of truth, with its log of revisions. Created by `open_store`."""
 
-    def __init__(self, dialect: Dialect, reader: AsyncEngine, writer: AsyncEngine, clock: Clock) -> None:
+    def __init__(self, dialect: Dialect, reader: Engine, writer: Engine, clock: Clock) -> None:
         self._readers = Connections(reader, dialect, READERS, f"all {READERS} connections are busy")
         self._writer = Connections(writer, dialect, 1, "other writers took too long")
         self._clock = clock
@@ -194,12 +194,12 @@ class SqlStore:
                 return 0
             few = (await connection.run(_last_before(oldest.end_bytes + _COMPACT_BYTES))).scalar_one()
             horizon = min(goal, first + _COMPACT_AT_ONCE - 1, few)
-            gone = await connection.run(delete(log).where(log.c.revision <= horizon))
+            gone = await connection.change(delete(log).where(log.c.revision <= horizon))
             row = {"value": str(horizon)}
-            if (await connection.run(update(meta).where(meta.c.key == _HORIZON).values(row))).rowcount == 0:
+            if not await connection.change(update(meta).where(meta.c.key == _HORIZON).values(row)):
                 await connection.run(insert(meta).values(key=_HORIZON, **row))
             await transaction.finish()
-            return gone.rowcount
+            return gone
 
     async def _finish(self, transaction: SqlTransaction) -> None:
         await transaction.finish()

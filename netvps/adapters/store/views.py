@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import and_, delete, func, insert, or_, select, true, tuple_, update
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from netvps.services.ports import R, Resource, Wanted
 
 
+_REVISION: Final = select(clock.c.revision)
+_LOCKED: Final = select(clock).with_for_update()
+
+
 class SqlReader:
     """A consistent snapshot, for as long as its database transaction lasts."""
 
@@ -37,7 +41,7 @@ class SqlReader:
     @classmethod
     async def begin(cls, connection: Connection) -> Self:
         """Takes the snapshot, with the transaction's first statement."""
-        return cls(connection, (await connection.run(select(clock.c.revision))).scalar_one())
+        return cls(connection, (await connection.run(_REVISION)).scalar_one())
 
     @property
     def revision(self) -> int:
@@ -109,7 +113,7 @@ class SqlTransaction(SqlReader):
     @classmethod
     async def begin(cls, connection: Connection) -> Self:
         """Locks the clock's row."""
-        now = (await connection.run(select(clock).with_for_update())).one()
+        now = (await connection.run(_LOCKED)).one()
         return cls(connection, now.revision, now.log_bytes, AuditChain(now.audit_number, now.audit_digest))
 
     @property
@@ -174,7 +178,7 @@ class SqlTransaction(SqlReader):
 
     async def _write(self, kind: Kind, row: dict[str, Any]) -> None:
         table = kind.table
-        if (await self._connection.run(update(table).where(table.c.key == row["key"]).values(row))).rowcount == 0:
+        if not await self._connection.change(update(table).where(table.c.key == row["key"]).values(row)):
             await self._connection.run(insert(table).values(row))
 
     async def _write_listed(self, kind: Kind, values: Table, row: dict[str, Any], listed: tuple[str, ...]) -> None:
@@ -182,9 +186,9 @@ class SqlTransaction(SqlReader):
         table, key = kind.table, row["key"]
         row |= {kind.listed: " ".join(listed)}
         same = [table.c[column] == row[column] for column in ("key", *kind.order, kind.listed)]
-        if (await self._connection.run(update(table).where(*same).values(row))).rowcount:
+        if await self._connection.change(update(table).where(*same).values(row)):
             return
-        if (await self._connection.run(delete(table).where(table.c.key == key))).rowcount:
+        if await self._connection.change(delete(table).where(table.c.key == key)):
             await self._connection.run(delete(values).where(values.c.key == key))
         await self._connection.run(insert(table).values(row))
         if listed:

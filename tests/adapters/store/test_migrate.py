@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from alembic import command
@@ -36,20 +36,34 @@ if TYPE_CHECKING:
 
     Clock = Callable[[], datetime]
 
+T = TypeVar("T")
+
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
 
-async def run(url: str, *statements: str) -> None:
+async def change(url: str, work: Callable[[Connection], T]) -> T:
     dialect = dialect_of(url)
     dialect.prepare()
     engine = dialect.writer()
     try:
-        async with engine.begin() as connection:
-            for statement in statements:
-                await connection.execute(text(statement))
+        return await engine.transaction(work)
     finally:
         await engine.dispose()
+
+
+async def run(url: str, *statements: str) -> None:
+    await change(url, lambda connection: [connection.execute(text(one)) for one in statements])
+
+
+async def at(url: str, schema: str, fill: Callable[[Connection], None]) -> None:
+    """Makes a database of an earlier schema, and fills it."""
+
+    def make(connection: Connection) -> None:
+        _upgrade_to(connection, schema)
+        fill(connection)
+
+    await change(url, make)
 
 
 def test_the_schemas_that_are_known_are_those_of_alembic() -> None:
@@ -62,8 +76,7 @@ async def test_migrations_make_what_the_tables_say(store: SqlStore) -> None:
     def differences(connection: Connection) -> object:
         return compare_metadata(MigrationContext.configure(connection), metadata)
 
-    async with store._writer.engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
+    assert await store._writer.engine.transaction(differences) == []
 
 
 async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock) -> None:
@@ -85,25 +98,20 @@ async def test_another_programs_database_is_refused_and_left_alone(url: str, clo
     with pytest.raises(ConfigError, match="belongs to another program; nothing was changed"):
         async with open_store(url, clock):
             pass
-    engine = dialect_of(url).writer()
-    async with engine.connect() as connection:
-        assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["bookmarks"]
-    await engine.dispose()
+    assert await change(url, lambda connection: inspect(connection).get_table_names()) == ["bookmarks"]
 
 
 async def test_sessions_from_before_are_counted_for_what_they_claim(url: str, clock: Clock) -> None:
     """From the first schema, with more sessions than are filled at once."""
-    dialect = dialect_of(url)
-    dialect.prepare()
-    engine = dialect.writer()
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade_to, "0001")
+
+    def fill(connection: Connection) -> None:
         for number in range(1001):
             spec = SessionSpec(cpus=number / 100, memory_bytes=number << 30)
             session = Session(f"s{number}", f"n{number}", "alice", spec, DesiredState.RUNNING, 1, NOW, NOW, runner="r1")
             values = {"uid": session.uid, "name": session.name, "data": encode(session)}
-            await connection.execute(text(INSERT_FIRST), values)
-    await engine.dispose()
+            connection.execute(text(INSERT_FIRST), values)
+
+    await at(url, "0001", fill)
     async with open_store(url, clock) as store, store.read() as view:
         sessions = await view.find(Session)
         expected = (1001, sum(s.cpu_claim for s in sessions), sum(s.memory_claim for s in sessions))
@@ -112,19 +120,17 @@ async def test_sessions_from_before_are_counted_for_what_they_claim(url: str, cl
 
 async def test_addresses_that_docker_gave_have_no_owner_on_the_overlay(url: str, clock: Clock) -> None:
     """Two runners without overlay give the same ones."""
-    dialect = dialect_of(url)
-    dialect.prepare()
-    engine = dialect.writer()
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade_to, "0002")
+
+    def fill(connection: Connection) -> None:
         for number in range(2):
             session = Session(
                 f"s{number}", f"n{number}", "alice", SessionSpec(), DesiredState.RUNNING, 1, NOW, NOW,
                 address="172.30.0.2",
             )  # fmt: skip
             values = {"uid": session.uid, "name": session.name, "data": encode(session)}
-            await connection.execute(text(INSERT_FIRST), values)
-    await engine.dispose()
+            connection.execute(text(INSERT_FIRST), values)
+
+    await at(url, "0002", fill)
     async with open_store(url, clock) as store:
         async with store.write("test") as tx:
             first, second = await tx.find(Session)
@@ -138,22 +144,20 @@ async def test_addresses_that_docker_gave_have_no_owner_on_the_overlay(url: str,
 
 async def test_what_is_found_by_an_index_is_so_from_before_it(url: str, clock: Clock) -> None:
     """Keys of sessions, and tokens by who used them for what; tokens of runners that are gone go, too."""
-    dialect = dialect_of(url)
-    dialect.prepare()
-    engine = dialect.writer()
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade_to, "0003")
+
+    def fill(connection: Connection) -> None:
         for number in range(401):
             spec = SessionSpec(authorized_keys=(f"{ed25519(number)} me@here", ed25519(0)))
             session = Session(f"s{number}", f"n{number}", "alice", spec, DesiredState.RUNNING, 1, NOW, NOW)
             values = {"uid": session.uid, "name": session.name, "data": encode(session)}
-            await connection.execute(text(INSERT_FIRST), values)
+            connection.execute(text(INSERT_FIRST), values)
         runner = Runner("r1", "lab1", NOW, NOW)
-        await connection.execute(text(INSERT_RUNNER), {"data": encode(runner)})
+        connection.execute(text(INSERT_RUNNER), {"data": encode(runner)})
         for kid, purpose, by, what in (("a", "join", "k1", "r1"), ("b", "join", "", ""), ("c", "join", "k2", "r2")):
             credential = Credential(kid, purpose, "", "0" * 64, NOW, NOW, used_by=by, used_for=what)
-            await connection.execute(text(INSERT_CREDENTIAL), {"kid": kid, "data": encode(credential)})
-    await engine.dispose()
+            connection.execute(text(INSERT_CREDENTIAL), {"kid": kid, "data": encode(credential)})
+
+    await at(url, "0003", fill)
     async with open_store(url, clock) as store, store.read() as view:
         found = await view.find(Session, key_fingerprints=fingerprint_of(ed25519(400)), name="n400")
         assert [session.uid for session in found] == ["s400"]
@@ -168,16 +172,14 @@ async def test_what_is_found_by_an_index_is_so_from_before_it(url: str, clock: C
 
 
 async def test_the_log_of_before_is_measured(url: str, clock: Clock) -> None:
-    dialect = dialect_of(url)
-    dialect.prepare()
-    engine = dialect.writer()
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade_to, "0004")
-        entries = [encode(User(f"u{number}", Role.USER, NOW, number)) for number in range(1, 4)]
+    entries = [encode(User(f"u{number}", Role.USER, NOW, number)) for number in range(1, 4)]
+
+    def fill(connection: Connection) -> None:
         for number, data in enumerate(entries, start=1):
-            await connection.execute(text(INSERT_LOG), {"revision": number, "data": data})
-        await connection.execute(text("UPDATE clock SET revision = 3"))
-    await engine.dispose()
+            connection.execute(text(INSERT_LOG), {"revision": number, "data": data})
+        connection.execute(text("UPDATE clock SET revision = 3"))
+
+    await at(url, "0004", fill)
     size = len(entries[0].encode())
     async with open_store(url, clock) as store:
         async with store.write("me") as tx:
@@ -188,20 +190,18 @@ async def test_the_log_of_before_is_measured(url: str, clock: Clock) -> None:
 
 
 async def test_runners_that_servers_added_for_their_own_machines_are_removed(url: str, clock: Clock) -> None:
-    dialect = dialect_of(url)
-    dialect.prepare()
-    engine = dialect.writer()
     row, subnet = Runner("gw1", "gateway-box", NOW, NOW, revision=2), Lease("10.128.4.0/22", "gw1", 2, 2)
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade_to, "0005")
-        await connection.execute(text(INSERT_RUNNER), {"data": encode(Runner("r1", "lab1", NOW, NOW))})
-        data = encode(row).replace('"no_sessions":false', '"gateway_only":true')
-        await connection.execute(text(INSERT_RUNNER.replace("'r1', 'lab1'", "'gw1', 'gateway-box'")), {"data": data})
+    data = encode(row).replace('"no_sessions":false', '"gateway_only":true')
+
+    def fill(connection: Connection) -> None:
+        connection.execute(text(INSERT_RUNNER), {"data": encode(Runner("r1", "lab1", NOW, NOW))})
+        connection.execute(text(INSERT_RUNNER.replace("'r1', 'lab1'", "'gw1', 'gateway-box'")), {"data": data})
         for lease in (Lease("10.128.0.0/22", "r1", 1), subnet):
             values = {"key": lease.cidr, "runner": lease.runner, "data": encode(lease)}
-            await connection.execute(text(INSERT_LEASE), values)
-        await connection.execute(text("UPDATE clock SET revision = 2"))
-    await engine.dispose()
+            connection.execute(text(INSERT_LEASE), values)
+        connection.execute(text("UPDATE clock SET revision = 2"))
+
+    await at(url, "0005", fill)
     async with open_store(url, clock) as store:
         async with store.read() as view:
             assert [runner.uid for runner in await view.find(Runner)] == ["r1"]
@@ -217,23 +217,21 @@ async def test_runners_that_servers_added_for_their_own_machines_are_removed(url
 
 
 async def test_sessions_from_before_are_found_by_their_rules(url: str, clock: Clock) -> None:
-    dialect = dialect_of(url)
-    dialect.prepare()
-    engine = dialect.writer()
     policies = (
         SleepPolicy(),
         SleepPolicy(0.0, 0.0),
         SleepPolicy(lifetime=60.0),
         SleepPolicy(awake_hours="08:00-18:00"),
     )
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade_to, "0013")
+
+    def fill(connection: Connection) -> None:
         for number, policy in enumerate(policies):
             spec = SessionSpec(sleep=policy)
             session = Session(f"s{number}", f"n{number}", "alice", spec, DesiredState.RUNNING, 1, NOW, NOW)
             data = encode(session) if number else encode(session).replace('"sleep"', '"before"')
-            await connection.execute(text(INSERT_0013), {"uid": session.uid, "name": session.name, "data": data})
-    await engine.dispose()
+            connection.execute(text(INSERT_0013), {"uid": session.uid, "name": session.name, "data": data})
+
+    await at(url, "0013", fill)
     async with open_store(url, clock) as store, store.read() as view:
         assert [session.uid for session in await view.find(Session, sleep_rule=OWN_RULE)] == ["s2", "s3"]
         assert [s.uid for s in await view.find(Session) if s.sleep_rule == OWN_RULE] == ["s2", "s3"]

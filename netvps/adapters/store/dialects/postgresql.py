@@ -8,7 +8,7 @@ snapshot.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from asyncpg.exceptions import TargetServerAttributeNotMatched
@@ -22,9 +22,11 @@ from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, Netvp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import URL, ExceptionContext
+    from sqlalchemy import URL, Connection, ExceptionContext
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+T = TypeVar("T")
 
 _SCHEMA_LOCK = 0x6E657476  # "netv", among the database's advisory locks
 # Classes (the first two characters) of https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -33,6 +35,27 @@ _STANDBY = "25006"  # "read_only_sql_transaction": this server was the primary u
 _REFUSED = {"25", "28", "3D", "3F", "42501"}
 
 log = structlog.get_logger()
+
+
+class PostgresqlEngine:
+    """A pool of connections."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    def connect(self) -> AsyncConnection:
+        """Creates a connection, not started yet."""
+        return self._engine.connect()
+
+    async def transaction(self, work: Callable[[Connection], T]) -> T:
+        """Runs `work` in one transaction, alone: it holds an advisory lock."""
+        async with self._engine.begin() as connection:
+            await connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+            return await connection.run_sync(work)
+
+    async def dispose(self) -> None:
+        """Closes all connections."""
+        await self._engine.dispose()
 
 
 class Postgresql:
@@ -59,13 +82,13 @@ class Postgresql:
     def secure(self) -> None:
         """Does nothing: the administrator sets its permissions."""
 
-    def reader(self) -> AsyncEngine:
+    def reader(self) -> PostgresqlEngine:
         """Creates connections whose transactions are read-only snapshots."""
-        return self._engine(READERS, "REPEATABLE READ", read_only=True)
+        return PostgresqlEngine(self._engine(READERS, "REPEATABLE READ", read_only=True))
 
-    def writer(self) -> AsyncEngine:
+    def writer(self) -> PostgresqlEngine:
         """Creates one connection: this process' writers take turns anyway."""
-        return self._engine(1, "READ COMMITTED", read_only=False)
+        return PostgresqlEngine(self._engine(1, "READ COMMITTED", read_only=False))
 
     async def password(self) -> str | None:
         """Returns the password for a new connection: that of the present URL, else the last one that was read."""
@@ -79,10 +102,6 @@ class Postgresql:
         except (ArgumentError, ValueError):  # whose text may contain the password
             log.warning("the database URL is not a URL any more; the last password is used")
         return self._password
-
-    async def lock_schema(self, connection: AsyncConnection) -> None:
-        """Takes an advisory lock, released at the transaction's end."""
-        await connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
     def explain(self, error: DBAPIError) -> NetvpsError:
         """Maps an error by its SQLSTATE."""

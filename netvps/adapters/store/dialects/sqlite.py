@@ -13,13 +13,12 @@ import os
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, event, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import QueuePool, create_engine, event, text
 
 from netvps.adapters.store.dialects.dialect import PATIENCE, READERS
-from netvps.adapters.store.dialects.one_trip import OneTripConnection
+from netvps.adapters.store.dialects.threads import ThreadEngine
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
     from sqlalchemy.exc import DBAPIError
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _PRIMARY = 0xFF  # the low byte of an extended result code is the primary one
 _LOCKED = "another program has locked it for {patience:.0f} s; try again"
@@ -85,16 +83,13 @@ class Sqlite:
             with self._mapped("cannot set the permissions"), contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}{suffix}").chmod(0o600)
 
-    def reader(self) -> AsyncEngine:
+    def reader(self) -> ThreadEngine:
         """Creates connections that cannot write."""
         return self._engine(READERS, "BEGIN", "PRAGMA query_only=ON")
 
-    def writer(self) -> AsyncEngine:
+    def writer(self) -> ThreadEngine:
         """Creates the one connection that writes."""
         return self._engine(1, "BEGIN IMMEDIATE", "PRAGMA journal_mode=WAL")
-
-    async def lock_schema(self, connection: AsyncConnection) -> None:
-        """Does nothing: BEGIN IMMEDIATE has locked everything."""
 
     def explain(self, error: DBAPIError) -> NetvpsError:
         """Maps an error by SQLite's result code."""
@@ -107,31 +102,31 @@ class Sqlite:
         kind, sentence = _MEANINGS.get(code) or _MEANINGS.get(code & _PRIMARY, unknown)
         return kind(f"{self.place}: {sentence.format(error=error, patience=PATIENCE)}")
 
-    def _engine(self, size: int, begin: str, pragma: str) -> AsyncEngine:
+    def _engine(self, size: int, begin: str, pragma: str) -> ThreadEngine:
         def connect() -> sqlite3.Connection:
             # isolation_level None: otherwise Python's driver begins transactions itself, late and deferred.
             with contextlib.ExitStack() as stack:
-                database = sqlite3.connect(self._path, isolation_level=None, timeout=PATIENCE)
+                database = sqlite3.connect(self._path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
                 stack.callback(database.close)
                 for statement in ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", pragma):
                     database.execute(statement).close()
                 stack.pop_all()
             return database
 
-        engine = create_async_engine(
-            URL.create("sqlite+aiosqlite", database=str(self._path)),
+        engine = create_engine(
+            "sqlite+pysqlite://",
+            creator=connect,
+            poolclass=QueuePool,
             pool_size=size,
             max_overflow=0,
             hide_parameters=True,  # they contain digests of secrets, and errors are logged
-            connect_args={"async_creator_fn": lambda *_, **__: OneTripConnection(connect)},
         )
 
-        @event.listens_for(engine.sync_engine, "begin")
+        @event.listens_for(engine, "begin")
         def _began(connection: Connection) -> None:
-            driver: Any = connection.connection.driver_connection
-            driver.begin = begin
+            connection.exec_driver_sql(begin)
 
-        return engine
+        return ThreadEngine(engine, size)
 
     def _create(self, folder: Path) -> None:
         """Creates an empty database in WAL mode: switching an existing one would need exclusive access."""

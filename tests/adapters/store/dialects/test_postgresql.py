@@ -184,8 +184,8 @@ async def broken_write(store: SqlStore, other: SqlStore) -> None:
     kill = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid != pg_backend_pid()")
     async with store.write("test") as tx:
         await tx.put(User("bob", Role.USER, real_clock.now()))
-        async with other._writer.engine.connect() as connection:
-            await connection.execute(kill)
+        async with other._writer.one() as connection:
+            await connection.run(kill)
         await tx.put(User("carol", Role.USER, real_clock.now()))
 
 
@@ -270,8 +270,8 @@ async def test_a_database_that_is_slow_is_waited_for_within_bounds(
 async def test_a_connection_to_what_was_the_primary_is_left(database: str) -> None:
     """Where one survives a failover it takes no writes any more; the next one goes to the primary of then."""
     async with open_store(database, real_clock.now) as store:
-        async with store._writer.engine.connect() as connection:
-            await connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+        async with store._writer.one() as connection:
+            await connection.run(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
             await connection.commit()
         with pytest.raises(Unavailable, match=r"is unavailable or busy \(SQLSTATE 25006\); try again"):
             await add_alice(store)
@@ -323,8 +323,7 @@ async def test_a_password_changes_without_a_restart(cluster: Cluster, tmp_path: 
     async def connects() -> bool:
         engine = dialect.reader()
         try:
-            async with engine.connect() as connection:
-                await connection.execute(text("SELECT 1"))
+            await engine.transaction(lambda connection: connection.execute(text("SELECT 1")))
         except DBAPIError as error:
             assert isinstance(dialect.explain(error), ConfigError)
             return False

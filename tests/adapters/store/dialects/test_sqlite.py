@@ -82,9 +82,9 @@ async def test_a_file_that_others_could_read_is_closed_but_not_its_directory(pat
 async def test_settings_of_the_connections(path: Path, clock: Clock) -> None:
     async with open_store(f"sqlite:///{path}", clock) as store:
         for connections, expected in ((store._writer, 0), (store._readers, 1)):
-            async with connections.engine.connect() as connection:
+            async with connections.one() as connection:
                 values = [
-                    (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+                    (await connection.run(text(f"PRAGMA {name}"))).scalar_one()
                     for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
                 ]
             assert values == ["wal", 2, 1, 10_000, expected]
@@ -221,8 +221,8 @@ def fill(ballast: Path) -> None:
 
 async def limit_pages(store: SqlStore, count: int) -> None:
     """SQLite says SQLITE_FULL at its own limit as it does at the disk's."""
-    async with store._writer.engine.connect() as connection:
-        await connection.execute(text(f"PRAGMA max_page_count={count}"))
+    async with store._writer.one() as connection:
+        await connection.run(text(f"PRAGMA max_page_count={count}"))
 
 
 async def test_a_damaged_file_is_data_loss(path: Path, clock: Clock) -> None:
