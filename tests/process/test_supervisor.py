@@ -1,4 +1,4 @@
-"""Children of `netvps up`: real servers, killed and watched."""
+"""Children of `netvps up`, killed and watched: real servers, or children that start in a moment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,11 +15,19 @@ from structlog.testing import capture_logs
 from netvps.errors import ConfigError, TimedOut
 from netvps.process import supervisor
 from netvps.process.supervisor import Child, ChildDied, Watchdog
+from tests.process.light_child import write_program
 from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
 QUICK = Watchdog(beat_every=0.1, silent=2.0, grace=1.0)
+
+
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Children are none of netvps' programs, but start and end as those do."""
+    write_program(tmp_path / "child")
+    monkeypatch.setattr(supervisor, "sys", SimpleNamespace(executable=str(tmp_path / "child")))
 
 
 def _pid(state: Path) -> int:
@@ -62,6 +71,7 @@ async def test_a_child_that_is_killed_is_started_again(arguments: list[str], sta
     assert not _lives(second)
 
 
+@pytest.mark.usefixtures("light")
 async def test_what_was_said_at_the_first_start_is_not_said_again(arguments: list[str], state: Path) -> None:
     child = Child("server", arguments, os.environ, 10)
     try:
@@ -78,6 +88,7 @@ async def test_what_was_said_at_the_first_start_is_not_said_again(arguments: lis
         await child.stop()
 
 
+@pytest.mark.usefixtures("light")
 async def test_a_child_that_hangs_is_said_to_killed_and_started_again(arguments: list[str], state: Path) -> None:
     child = Child("server", arguments, os.environ, 10, QUICK)
     try:
@@ -103,6 +114,7 @@ async def test_a_child_that_hangs_is_said_to_killed_and_started_again(arguments:
         await child.stop()
 
 
+@pytest.mark.usefixtures("light")
 async def test_a_child_that_was_only_slow_lives_on(arguments: list[str], state: Path) -> None:
     child = Child("server", arguments, os.environ, 10, Watchdog(beat_every=0.1, silent=2.0, grace=60.0))
     try:
@@ -121,6 +133,7 @@ async def test_a_child_that_was_only_slow_lives_on(arguments: list[str], state: 
         await child.stop()
 
 
+@pytest.mark.usefixtures("light")
 async def test_a_child_that_hangs_is_stopped_without_waiting_for_it(arguments: list[str], state: Path) -> None:
     child = Child("server", arguments, os.environ, 600, Watchdog(beat_every=0.1, silent=2.0, grace=600.0))
     await child.start()
@@ -156,11 +169,12 @@ async def test_a_death_before_it_is_ready_is_distinguished_from_an_error(argumen
         await child.start()
 
 
+@pytest.mark.usefixtures("light")
 async def test_each_start_that_takes_too_long_gives_the_next_one_more_time(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "START_SECONDS", 0.2)
-    child, late = Child("server", arguments, os.environ, 10), 0
+    child, late = Child("server", [*arguments, "--late", "0.5"], os.environ, 10), 0
     try:
         while not child.serving.is_set():
             try:
@@ -179,6 +193,7 @@ async def test_an_error_at_the_start_is_the_childs_own_sentence(arguments: list[
         await child.start()
 
 
+@pytest.mark.usefixtures("light")
 async def test_to_stop_twice_or_before_the_start_is_fine(arguments: list[str]) -> None:
     child = Child("server", arguments, os.environ, 10)
     await child.stop()
