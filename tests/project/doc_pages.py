@@ -19,7 +19,7 @@ NOT_USED: Final = (
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RUN: Final = {
-    "README.md": "test_guides.py",
+    "README.md": "test_newcomer.py",
     "docs/quickstart.md": "test_guides.py",
     "docs/api.md": "test_pages.py",
     "docs/schedulers.md": "test_examples.py",

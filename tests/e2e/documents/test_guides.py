@@ -1,4 +1,4 @@
-"""Every command of README and quick start, run in order, as the people that they are for."""
+"""Every command of the quick start, run in order, as the people that they are for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.documents.printed import people, run_printed, run_until, words_of
-from tests.e2e.system import Account, System, new_system
+from tests.e2e.system import System, new_system
 from tests.project.doc_pages import run_lines
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
@@ -34,15 +34,6 @@ def folder() -> Iterator[Path]:
 
 def _lines(document: str) -> list[str]:
     return [line for line in run_lines(document) if not line.startswith("scripts/")]  # those are what CI itself runs
-
-
-def test_the_readme(system: System, debian: str, folder: Path) -> None:
-    person, lines = Account(folder, system.environment), _lines("README.md")
-    assert len(lines) >= 5
-    (folder / "README.md").write_text("what lies in the folder of the person")
-    for line in lines:
-        run_printed(person, words_of(line, system, debian), input=b"")
-    assert system.traces() == []
 
 
 def test_the_quick_start(system: System, debian: str, folder: Path) -> None:

@@ -135,7 +135,9 @@ def member() -> Iterator[str]:
 
 
 def test_root_types_the_readme(root: Newcomer) -> None:
-    printed = root.type([line for line in _lines("README.md") if line != "scripts/up"], ROOT)
+    lines = [line for line in _lines("README.md") if line != "scripts/up"]
+    assert len(lines) >= 5
+    printed = root.type(lines, ROOT)
     assert "dev2" in printed
 
 
