@@ -68,7 +68,7 @@ FULL = bool(os.environ.get("NETVPS_FULL"))
 
 # No deadline: the machine may be busy.
 settings.register_profile(
-    "netvps", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000 if FULL else 50
+    "netvps", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000 if FULL else 30
 )
 settings.load_profile("netvps")
 
@@ -76,7 +76,7 @@ settings.load_profile("netvps")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("netvps")
     group.addoption("--kills", type=int, default=0, help="how often tests of random kills kill (0: as each has it)")
-    group.addoption("--changes", type=int, default=300, help="of test_overlay_changes (default: 300)")
+    group.addoption("--changes", type=int, default=300 if FULL else 150, help="of tests/e2e/overlay/test_changes.py")
     group.addoption("--progress", action="store_true", help="say every 30 s how far the run is and what it still takes")
     group.addoption("--seed", default="", help="what these two did, again; by default something new")
 
