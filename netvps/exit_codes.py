@@ -21,12 +21,13 @@ INTERRUPTED: Final = 130
 LOST_TRANSPORT: Final = 255
 
 MEANINGS: Final = {
-    OK: "success; for `ssh` and `exec`, the command in the session succeeded",
+    OK: "success; for `ssh`, `exec` and `run`, the command succeeded",
     UNKNOWN: "another error, or a check of `doctor` or `network check` that failed",
     USAGE: "wrong arguments; nothing was sent or changed",
     NOT_FOUND: "no such session, user, key, runner or context, or it is not yours",
     NOT_ALLOWED: "no credential, a wrong one, or one without the right to do this",
-    CONFLICT: "the name is taken, or the session is in another state than this needs",
+    CONFLICT: "the name is taken, or the session is in another state than this needs; "
+    "of `run` and `task wait`: a task did not succeed",
     CAPACITY: "no capacity, address, disk space or quota is left",
     UNAVAILABLE: "the server, a runner or Docker cannot be reached now; try again",
     TIMEOUT: "it took longer than `--timeout`; the server goes on",
@@ -35,7 +36,7 @@ MEANINGS: Final = {
     INTERRUPTED: "interrupted by Ctrl-C (128 and the number of SIGINT); what was asked for goes on in the server",
     LOST_TRANSPORT: "of `ssh` and `exec`: the connection was lost; the command may have run",
 }
-"""For people, in the order of the codes; `ssh` and `exec` pass on every other code of the command."""
+"""For people, in the order of the codes; `ssh`, `exec` and `run` pass on every other code of the command."""
 
 _TABLE: Final[dict[type[errors.NetvpsError], int]] = {
     errors.InvalidInput: USAGE,

@@ -62,7 +62,9 @@ COMMANDS: Final = {
     "move": Entry("netvps.cli.snapshot.move:move", "move a session to another runner, with its files", _SESSIONS),
     "watch": Entry("netvps.cli.session.watch:watch", "print every change of sessions as it happens", _SESSIONS),
     "run": Entry("netvps.cli.task.run:run", "run a command to its end, in a container of its own", _SESSIONS),
-    "task": Entry("netvps.cli.task.tasks:task", "commands that `run` started (ls, show, cancel)", _SESSIONS),
+    "task": Entry(
+        "netvps.cli.task.tasks:task", "commands that `run` started (ls, show, logs, wait, cancel)", _SESSIONS
+    ),
     "share": Entry("netvps.cli.sharing.shares:share", "let another user watch or use a session", _ACCESS),
     "unshare": Entry("netvps.cli.sharing.shares:unshare", "end a share at once", _ACCESS),
     "shares": Entry(

@@ -18,6 +18,7 @@ from netvps.domain.runner.runner import Capacity, CaughtUp, Heartbeat, LogReques
 from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.blueprint import Blueprint
 from netvps.domain.session.container import Container, Observed, SavedImage, SourceImage
+from netvps.domain.session.exec import Stderr
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, SessionReport, SnapshotImage
@@ -385,7 +386,7 @@ class Link(Protocol):
     async def send_copy(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """Sends a part; sends a NetvpsError raised by `pieces` as the reason for the end."""
 
-    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes | Stderr]) -> None:
         """Sends the pieces; sends a NetvpsError raised by `pieces` as the reason for the end."""
 
     async def carry_files(self, stream_id: str, work: FilesServer) -> None:

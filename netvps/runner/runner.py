@@ -136,7 +136,7 @@ class Runner:
         self._workers: dict[str, SessionReconciler] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
-        self._log_streams = LogStreams(link, self._logs, self._containers.logs)
+        self._log_streams = LogStreams(link, self._logs, self._containers.logs, tasks)
         self._probes = 0
         self._instance_id = secrets.token_hex(8)
         self._sampler = MetricsSampler(meter, self._board.post_metrics) if meter else None

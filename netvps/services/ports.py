@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from netvps.domain.filter.kinds import Filter
     from netvps.domain.metrics import Measurement
     from netvps.domain.overlay.peer_health import Link
+    from netvps.domain.session.exec import Stderr
     from netvps.domain.snapshot.exchange import FilesAnswer, FilesWork
     from netvps.errors import NetvpsError
 
@@ -231,7 +232,7 @@ class Received:
 
 
 class SessionLogs(Protocol):
-    """Reads logs from the session's runner."""
+    """Reads logs of sessions and tasks from their runner."""
 
     def read(
         self,
@@ -242,8 +243,11 @@ class SessionLogs(Protocol):
         *,
         user: str,
         since: datetime | None = None,
-    ) -> AsyncIterator[bytes]:
+        task_id: str = "",
+    ) -> AsyncIterator[bytes | Stderr]:
         """Yields pieces of at most 64 KiB for `user`; only lines written after `since`.
+
+        With `task_id`, of that task, standard error apart; no `tail_lines` means all then.
 
         Raises Unavailable if the runner is not connected, NotFound if it has no logs, Exhausted if `user` reads too
         many.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
 
@@ -9,6 +11,7 @@ from netvps.domain.batch import NewSession
 from netvps.domain.names import SessionName
 from netvps.domain.scheduling.address import AddressReservation
 from netvps.domain.scheduling.lease import NamedLease, SessionLease
+from netvps.domain.session.exec import Stderr, Stdout
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.task.lifecycle import cancel, new_tasks
 from netvps.domain.task.spec import TaskSpec
@@ -24,6 +27,8 @@ class FakeScheduling:
 
     lease: SessionLease | None = None
     tasks: tuple[Task, ...] = ()
+    ends: tuple[dict[str, Any], ...] = ()
+    logs: tuple[tuple[Stdout | Stderr | Exception, ...], ...] = ()
 
     def _ask(self, method: str, *arguments: Any) -> None:
         raise NotImplementedError
@@ -75,3 +80,20 @@ class FakeScheduling:
         self._ask("cancel_tasks", task_id)
         self.tasks = tuple(cancel(task, MOMENT) for task in self.tasks)
         return [*self.tasks]
+
+    def wait_tasks(self, task_id: str, timeout: float = 60.0, *, started: bool = False) -> tuple[list[Task], bool]:
+        """Each call ends the tasks as `ends` says, if it has one left."""
+        self._ask("wait_tasks", task_id, started)
+        if self.ends:
+            self.tasks = tuple(replace(task, **self.ends[0]) for task in self.tasks)
+            self.ends = self.ends[1:]
+        return [*self.tasks], all(task.has_ended or (started and task.state == "RUNNING") for task in self.tasks)
+
+    def read_task_logs(self, task_id: str, tail_lines: int = 0, follow: bool = False) -> Iterator[Stdout | Stderr]:
+        """The next of `logs`, with its breaks."""
+        self._ask("read_task_logs", task_id, tail_lines, follow)
+        pieces, self.logs = self.logs[0], self.logs[1:]
+        for piece in pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece

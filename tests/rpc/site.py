@@ -314,7 +314,7 @@ async def open_site(
             shares=Shares(store, now, feed),
             leases=Leases(store, now),
             reservations=Reservations(store, now, new_uid),
-            tasks=TaskUseCases(store, now, new_uid, "debian:12", Quotas()),
+            tasks=TaskUseCases(store, now, new_uid, "debian:12", quotas=Quotas(), feed=feed),
             share_guard=ShareGuard(store, now, feed),
             ui_tokens=UiTokens(),
             audit=AuditLog(store, now, timedelta(days=365)),

@@ -21,6 +21,7 @@ from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.docker_names import LABEL_NODE, container_name
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, Lease, LogRequest, RunnerHello, Welcome
+from netvps.domain.session.exec import Stderr
 from netvps.domain.session.lifecycle import ENDED
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
 from netvps.domain.session.spec import Network, SessionSpec
@@ -109,11 +110,11 @@ class ScriptedLink:
     async def send_copy(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         raise Unavailable(f"no runner waits for {stream_id}")
 
-    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes | Stderr]) -> None:
         self.logs[stream_id] = b""
         try:
             async for piece in pieces:
-                self.logs[stream_id] += piece
+                self.logs[stream_id] += piece.data if isinstance(piece, Stderr) else piece
                 await self._tell()
         except Exception as error:
             self.log_errors[stream_id] = str(error)

@@ -279,9 +279,7 @@ class SessionReport(_message.Message):
     address: _builtins.str
     """As in Session.address."""
     progress: _builtins.str
-    """Progress of the current action, for people, at most once a second; empty if there is none. The control plane shows
-    it in place of message, and records everything else.
-    """
+    """Progress of the current action, for people, at most once a second; empty if there is none. Shown, and not recorded."""
     @_builtins.property
     def snapshot(self) -> _session_pb2.Snapshot:
         """A complete and verified snapshot for the control plane to record."""
@@ -532,9 +530,7 @@ class Assignment(_message.Message):
     address: _builtins.str
     """Its IP address on the overlay; empty if it is not on it."""
     local_address: _builtins.str
-    """The address of this runner's subnet that the container engine gives its container, if it moved here with an address
-    of another runner's subnet; else empty.
-    """
+    """The address of this runner's subnet that its container has, if it moved here with one of another runner's; or empty."""
     @_builtins.property
     def spec(self) -> _session_spec_pb2.SessionSpec:
         """The spec; image is always set."""
@@ -767,6 +763,7 @@ class LogRequest(_message.Message):
     TAIL_LINES_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
     SINCE_TIME_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
     """Random, used once; the first SendLogs message repeats it."""
     session_uid: _builtins.str
@@ -775,6 +772,8 @@ class LogRequest(_message.Message):
     """As in ReadSessionLogsRequest; always set."""
     follow: _builtins.bool
     """As in ReadSessionLogsRequest."""
+    task_id: _builtins.str
+    """Id of the task whose log it is, in place of session_uid; then tail_lines 0 means all."""
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
         """As in ReadSessionLogsRequest."""
@@ -787,10 +786,11 @@ class LogRequest(_message.Message):
         tail_lines: _builtins.int = ...,
         follow: _builtins.bool = ...,
         since_time: _timestamp_pb2.Timestamp | None = ...,
+        task_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "session_uid", b"session_uid", "since_time", b"since_time", "stream_id", b"stream_id", "tail_lines", b"tail_lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "session_uid", b"session_uid", "since_time", b"since_time", "stream_id", b"stream_id", "tail_lines", b"tail_lines", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1076,22 +1076,26 @@ class SendLogsRequest(_message.Message):
     STREAM_ID_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    STDERR_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
     """Set in the first message only."""
     data: _builtins.bytes
     """Raw bytes, at most 64 KiB."""
     error: _builtins.str
     """Set in the last message if the logs cannot be read: the reason, for people."""
+    stderr: _builtins.bool
+    """Whether a task wrote the data to its standard error."""
     def __init__(
         self,
         *,
         stream_id: _builtins.str = ...,
         data: _builtins.bytes = ...,
         error: _builtins.str = ...,
+        stderr: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "error", b"error", "stderr", b"stderr", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -73,9 +73,8 @@ class RunnerLinkServiceServicer:
     """
 
     def Connect(self, request_iterator, context):
-        """Connect is the runner's control stream. The runner sends Hello; the control plane answers Welcome, all
-        assignments (or those changed since resume_revision), CaughtUp, and then changes. A second stream of the same
-        runner process replaces the first; one of another process, while the first is alive, is ALREADY_EXISTS.
+        """Connect is the runner's control stream: it sends Hello, and gets Welcome, all assignments, CaughtUp, and changes. A
+        second stream of the same process replaces the first; one of another, while the first is alive, is ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,9 +39,8 @@ class RunnerLinkServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RunnerLinkServiceAsyncStub: ...
     Connect: _grpc.StreamStreamMultiCallable[_link_pb2.ConnectRequest, _link_pb2.ConnectResponse]
-    """Connect is the runner's control stream. The runner sends Hello; the control plane answers Welcome, all
-    assignments (or those changed since resume_revision), CaughtUp, and then changes. A second stream of the same
-    runner process replaces the first; one of another process, while the first is alive, is ALREADY_EXISTS.
+    """Connect is the runner's control stream: it sends Hello, and gets Welcome, all assignments, CaughtUp, and changes. A
+    second stream of the same process replaces the first; one of another, while the first is alive, is ALREADY_EXISTS.
     """
     CreateBootToken: _grpc.UnaryUnaryMultiCallable[_link_pb2.CreateBootTokenRequest, _link_pb2.CreateBootTokenResponse]
     """CreateBootToken makes a token for the agent of a session assigned to the caller, in this epoch."""
@@ -61,9 +60,8 @@ class RunnerLinkServiceAsyncStub(RunnerLinkServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_link_pb2.ConnectRequest, _link_pb2.ConnectResponse]  # type: ignore[assignment]
-    """Connect is the runner's control stream. The runner sends Hello; the control plane answers Welcome, all
-    assignments (or those changed since resume_revision), CaughtUp, and then changes. A second stream of the same
-    runner process replaces the first; one of another process, while the first is alive, is ALREADY_EXISTS.
+    """Connect is the runner's control stream: it sends Hello, and gets Welcome, all assignments, CaughtUp, and changes. A
+    second stream of the same process replaces the first; one of another, while the first is alive, is ALREADY_EXISTS.
     """
     CreateBootToken: _aio.UnaryUnaryMultiCallable[_link_pb2.CreateBootTokenRequest, _link_pb2.CreateBootTokenResponse]  # type: ignore[assignment]
     """CreateBootToken makes a token for the agent of a session assigned to the caller, in this epoch."""
@@ -86,9 +84,8 @@ class RunnerLinkServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_link_pb2.ConnectRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_link_pb2.ConnectResponse], _abc.AsyncIterator[_link_pb2.ConnectResponse]]:
-        """Connect is the runner's control stream. The runner sends Hello; the control plane answers Welcome, all
-        assignments (or those changed since resume_revision), CaughtUp, and then changes. A second stream of the same
-        runner process replaces the first; one of another process, while the first is alive, is ALREADY_EXISTS.
+        """Connect is the runner's control stream: it sends Hello, and gets Welcome, all assignments, CaughtUp, and changes. A
+        second stream of the same process replaces the first; one of another, while the first is alive, is ALREADY_EXISTS.
         """
 
     @_abc_1.abstractmethod

@@ -57,6 +57,16 @@ class TaskServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_task__pb2.CancelTasksRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_task__pb2.CancelTasksResponse.FromString,
                 _registered_method=True)
+        self.WaitTasks = channel.unary_unary(
+                '/netvps.api.v1.TaskService/WaitTasks',
+                request_serializer=netvps_dot_api_dot_v1_dot_task__pb2.WaitTasksRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_task__pb2.WaitTasksResponse.FromString,
+                _registered_method=True)
+        self.ReadTaskLogs = channel.unary_stream(
+                '/netvps.api.v1.TaskService/ReadTaskLogs',
+                request_serializer=netvps_dot_api_dot_v1_dot_task__pb2.ReadTaskLogsRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_task__pb2.ReadTaskLogsResponse.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer:
@@ -95,6 +105,21 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WaitTasks(self, request, context):
+        """WaitTasks answers once a task, or all of an array, have ended, or started, or when the time is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadTaskLogs(self, request, context):
+        """ReadTaskLogs reads what a command wrote; the end of it is kept, 2 to 4 MiB with what Docker adds to each line.
+        Errors: NOT_FOUND (also: its container is gone), UNAVAILABLE (it has not started, or its runner is not connected).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -117,6 +142,16 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.CancelTasks,
                     request_deserializer=netvps_dot_api_dot_v1_dot_task__pb2.CancelTasksRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_task__pb2.CancelTasksResponse.SerializeToString,
+            ),
+            'WaitTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitTasks,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_task__pb2.WaitTasksRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_task__pb2.WaitTasksResponse.SerializeToString,
+            ),
+            'ReadTaskLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadTaskLogs,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_task__pb2.ReadTaskLogsRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_task__pb2.ReadTaskLogsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -230,6 +265,60 @@ class TaskService:
             '/netvps.api.v1.TaskService/CancelTasks',
             netvps_dot_api_dot_v1_dot_task__pb2.CancelTasksRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_task__pb2.CancelTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.TaskService/WaitTasks',
+            netvps_dot_api_dot_v1_dot_task__pb2.WaitTasksRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_task__pb2.WaitTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadTaskLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/netvps.api.v1.TaskService/ReadTaskLogs',
+            netvps_dot_api_dot_v1_dot_task__pb2.ReadTaskLogsRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_task__pb2.ReadTaskLogsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,12 @@ class TaskServiceStub:
     """CancelTasks ends a task, or all of an array; those that have ended stay so. A command gets SIGTERM, and SIGKILL ten
     seconds later. Errors: NOT_FOUND.
     """
+    WaitTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.WaitTasksRequest, _task_pb2.WaitTasksResponse]
+    """WaitTasks answers once a task, or all of an array, have ended, or started, or when the time is over."""
+    ReadTaskLogs: _grpc.UnaryStreamMultiCallable[_task_pb2.ReadTaskLogsRequest, _task_pb2.ReadTaskLogsResponse]
+    """ReadTaskLogs reads what a command wrote; the end of it is kept, 2 to 4 MiB with what Docker adds to each line.
+    Errors: NOT_FOUND (also: its container is gone), UNAVAILABLE (it has not started, or its runner is not connected).
+    """
 
 @_typing.type_check_only
 class TaskServiceAsyncStub(TaskServiceStub):
@@ -68,6 +74,12 @@ class TaskServiceAsyncStub(TaskServiceStub):
     CancelTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.CancelTasksRequest, _task_pb2.CancelTasksResponse]  # type: ignore[assignment]
     """CancelTasks ends a task, or all of an array; those that have ended stay so. A command gets SIGTERM, and SIGKILL ten
     seconds later. Errors: NOT_FOUND.
+    """
+    WaitTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.WaitTasksRequest, _task_pb2.WaitTasksResponse]  # type: ignore[assignment]
+    """WaitTasks answers once a task, or all of an array, have ended, or started, or when the time is over."""
+    ReadTaskLogs: _aio.UnaryStreamMultiCallable[_task_pb2.ReadTaskLogsRequest, _task_pb2.ReadTaskLogsResponse]  # type: ignore[assignment]
+    """ReadTaskLogs reads what a command wrote; the end of it is kept, 2 to 4 MiB with what Docker adds to each line.
+    Errors: NOT_FOUND (also: its container is gone), UNAVAILABLE (it has not started, or its runner is not connected).
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -110,6 +122,24 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_task_pb2.CancelTasksResponse, _abc.Awaitable[_task_pb2.CancelTasksResponse]]:
         """CancelTasks ends a task, or all of an array; those that have ended stay so. A command gets SIGTERM, and SIGKILL ten
         seconds later. Errors: NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def WaitTasks(
+        self,
+        request: _task_pb2.WaitTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.WaitTasksResponse, _abc.Awaitable[_task_pb2.WaitTasksResponse]]:
+        """WaitTasks answers once a task, or all of an array, have ended, or started, or when the time is over."""
+
+    @_abc_1.abstractmethod
+    def ReadTaskLogs(
+        self,
+        request: _task_pb2.ReadTaskLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_task_pb2.ReadTaskLogsResponse], _abc.AsyncIterator[_task_pb2.ReadTaskLogsResponse]]:
+        """ReadTaskLogs reads what a command wrote; the end of it is kept, 2 to 4 MiB with what Docker adds to each line.
+        Errors: NOT_FOUND (also: its container is gone), UNAVAILABLE (it has not started, or its runner is not connected).
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

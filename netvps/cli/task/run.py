@@ -27,16 +27,20 @@ from netvps.cli.ui.parse import DURATION, SIZE, Number, pairs
 @click.option("--retries", type=int, default=0, metavar="N",
               help="Start it again this often, if its runner is lost; never otherwise.")  # fmt: skip
 @click.option("--timeout", type=DURATION, default=0.0, metavar="TIME", help="End it after this time, for example 2h.")
+@click.option("-d", "--detach", is_flag=True, help="Print its id, and do not wait for it.")
 @format_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
-def run(command: tuple[str, ...], count: int, retries: int, timeout: float, form: str, **options: Any) -> None:
-    """Run a command to its end, in a container of its own, and print its id.
+def run(  # noqa: PLR0917 — its options
+    command: tuple[str, ...], count: int, retries: int, timeout: float, detach: bool, form: str, **options: Any
+) -> None:
+    """Run a command to its end, in a container of its own.
 
-    It waits until a runner has room: tasks never get more CPUs and memory than there are.
+    Its output appears while it runs, and its exit code is that of the command; an array is waited for. Ctrl-C ends
+    the wait and not the task. It waits until a runner has room: tasks never get more CPUs and memory than there are.
 
     \b
     Examples: netvps run --image python:3.12 --cpus 2 -- python -c 'print(6 * 7)'
-              netvps run --array 100 --timeout 10m -- sh -c 'echo $NETVPS_TASK_INDEX'
+              netvps run -d --array 100 --timeout 10m -- sh -c 'echo $NETVPS_TASK_INDEX'
     """  # noqa: D301 — Click means the character
     from netvps.domain.session.spec import SessionSpec
     from netvps.domain.task.spec import TaskSpec
@@ -53,14 +57,22 @@ def run(command: tuple[str, ...], count: int, retries: int, timeout: float, form
         )
         job = TaskSpec(command, container, timeout, retries)
         job.require_count(count)
-        made = client().create_tasks(job, count)
-    if form in {"table", "wide"}:
-        emit(made[0].array)
-        note(f"next: netvps task ls {made[0].array}")
-        return
-    from netvps.cli.task.tasks import view
+        connection = client()
+        made = connection.create_tasks(job, count)
+    array = made[0].array
+    if form not in {"table", "wide"}:
+        from netvps.cli.task.tasks import view
 
-    if count == 1:
-        view().print_one(made[0], form)
+        view().print_one(made[0], form) if count == 1 else view().print_all(made, form)
+    elif detach:
+        emit(array)
+        note(f"next: netvps task wait {array}")
     else:
-        view().print_all(made, form)
+        from netvps.cli.task.following import attached
+
+        try:
+            code = attached(connection, made)
+        except KeyboardInterrupt:
+            note(f"the task goes on; to end it: netvps task cancel {array}")
+            raise
+        click.get_current_context().exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ import click
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import TASK, USER
 from netvps.cli.ui.output import Column, View, emit, format_option, note
+from netvps.cli.ui.parse import DURATION
 from netvps.display.units import age, moment_words
 
 if TYPE_CHECKING:
@@ -55,6 +57,41 @@ def show(task_id: str, form: str) -> None:
         view().print_one(found, form)
 
 
+@task.command("logs")
+@click.argument("task_id", type=TASK, metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the command ends.")
+@click.option("--tail", type=click.IntRange(1, 100_000), default=None, metavar="N", help="The last lines only.")
+def logs(task_id: str, follow: bool, tail: int | None) -> None:
+    """Print what a command wrote, to stdout and stderr as it did.
+
+    Of a long log the end is kept: 2 to 4 MiB with what Docker adds to each line, some 80 bytes.
+
+    Example: netvps task logs -f ID
+    """
+    from netvps.cli.task.following import copy_log
+
+    copy_log(client(), task_id, follow=follow, tail=tail or 0)
+
+
+@task.command("wait")
+@click.argument("task_ids", type=TASK, nargs=-1, required=True, metavar="ID…")
+@click.option("--timeout", type=DURATION, default=None, metavar="TIME", help="Give up after this time.")
+def wait(task_ids: tuple[str, ...], timeout: float | None) -> None:
+    """Wait until tasks have ended, and print each with its state. Fails unless all succeeded.
+
+    Example: netvps task wait ID --timeout 1h
+    """
+    from netvps.cli.task.following import require_success, until_ended
+
+    connection, ended = client(), []
+    end = None if timeout is None else time.monotonic() + timeout
+    for task_id in task_ids:
+        ended += until_ended(connection, task_id, None if end is None else max(0.0, end - time.monotonic()))
+    for one in ended:
+        emit(f"{one.id}\t{one.state}")
+    require_success(ended)
+
+
 @task.command("cancel")
 @click.argument("task_ids", type=TASK, nargs=-1, required=True, metavar="ID…")
 def cancel(task_ids: tuple[str, ...]) -> None:
@@ -90,7 +127,11 @@ def view() -> View[Task]:
 
 def _lines(one: Task) -> list[tuple[str, str]]:
     """What people see of a task, each with its title."""
-    limits = f"{one.spec.cpus:g} CPUs" + (f", {one.spec.memory_bytes} bytes of memory" if one.spec.memory_bytes else "")
+    from netvps.domain.access.quota import amount_words
+
+    limits = amount_words("millicpus", one.cpu_claim)
+    if one.spec.memory_bytes:
+        limits += f", {amount_words('memory_bytes', one.spec.memory_bytes)}"
     lines = [
         ("id", one.id),
         ("state", one.state + (f" ({one.cause.lower().replace('_', ' ')})" if one.cause != "UNSPECIFIED" else "")),

@@ -121,6 +121,8 @@ PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
     "TaskService/CreateTasks": _USER,
     "TaskService/GetTask": _VIEWER,
     "TaskService/ListTasks": _VIEWER,
+    "TaskService/ReadTaskLogs": _VIEWER,
+    "TaskService/WaitTasks": _VIEWER,
     "UrlService/CreateUrlLink": _USER,
     "UrlService/CreateUrlLogin": _USER,
     "UrlService/DeleteUrl": _USER,

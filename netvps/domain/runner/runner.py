@@ -247,7 +247,7 @@ class CaughtUp:
 
 @dataclass(frozen=True, slots=True)
 class LogRequest:
-    """A request for a session's logs, to be answered on the stream with this id."""
+    """A request for the logs of a session or a task, to be answered on the stream with this id."""
 
     stream_id: str
     session_uid: str
@@ -255,6 +255,8 @@ class LogRequest:
     follow: bool
     since: datetime | None = None
     """Only lines written after this time."""
+    task_id: str = ""
+    """In place of `session_uid`; then no `tail_lines` means all."""
 
 
 def _is_host(text: str) -> bool:

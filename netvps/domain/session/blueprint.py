@@ -93,6 +93,8 @@ class Blueprint:
     gpus: tuple[str, ...] = ()
     user: str = "0"
     """By number: an image may have no /etc/passwd; '' is the image's own."""
+    log_mib: int = 10
+    """Size of each of the two files of its log."""
     working_dir: str = "/"
     """'' is the image's own."""
 

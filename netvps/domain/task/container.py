@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from netvps.domain.runner.docker_names import task_container_name, task_labels
@@ -56,22 +57,28 @@ def task_blueprint(order: TaskOrder, *, node: str, machine_memory: int, extra: E
         pids=spec.pids,
         attachment=Attachment(Net.ISOLATED, owner=order.owner),
         gpus=order.gpus,
+        log_mib=2,
         user="",
         working_dir="",
     )
 
 
-def end_of(order: TaskOrder, container: Container, *, signalled: bool) -> TaskReport:
+def end_of(order: TaskOrder, container: Container, *, signalled: bool, booted: datetime) -> TaskReport:
     """The report of a container that has ended; `signalled` if this runner is known to have ended it.
 
-    After a restart it does not know that, and goes by the exit code.
+    After a restart it does not know that, and goes by the exit code. `booted` is when the machine was started.
     """
-    code, limit = container.exit_code, order.job.container.memory_bytes if order.job else 0
+    code: int | None = container.exit_code
+    limit = order.job.container.memory_bytes if order.job else 0
     timeout = order.job.timeout if order.job else 0.0
     ran = (container.ended - container.started).total_seconds() if container.ended and container.started else 0.0
     asked = signalled or code in {SIGKILL_EXIT, SIGTERM_EXIT}
     state, cause, message = TaskState.FAILED, TaskCause.EXIT_CODE, f"the command ended with exit code {code}"
-    if not signalled and (container.ended_by_oom or (container.oom_killed and code == SIGKILL_EXIT)):
+    if not signalled and container.started and container.ended and container.started < booted <= container.ended:
+        # The engine found it dead when it was started again, and made up its exit code.
+        state, cause, code = TaskState.LOST, TaskCause.RUNNER_LOST, None
+        message = "its machine was restarted while it ran"
+    elif not signalled and (container.ended_by_oom or (container.oom_killed and code == SIGKILL_EXIT)):
         whose = f"its limit of {bytes_words(limit)}" if limit else "the machine has"
         cause, message = TaskCause.OOM, f"it used more memory than {whose}, and the kernel ended it: give it more"
     elif asked and order.action is TaskAction.CANCEL:

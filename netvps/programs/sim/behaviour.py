@@ -8,9 +8,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.session.session import DesiredState, SessionReport, SessionState
+from netvps.domain.task.task import TaskCause, TaskReport, TaskState
 
 if TYPE_CHECKING:
     from netvps.domain.session.session import Assignment
+    from netvps.domain.task.task import TaskOrder
 
 _GOALS: Final = {
     DesiredState.RUNNING: SessionState.RUNNING,
@@ -25,6 +27,8 @@ _SECONDS: Final = {
     DesiredState.DELETED: (0.1, 1.0),
 }
 """How long a machine takes for a change, at least and at most."""
+_TASK_SECONDS: Final = (0.5, 5.0)
+"""How long a command takes."""
 _SLOW: Final = 10.0
 _DISK_FULL: Final = 0.05
 
@@ -39,7 +43,7 @@ class Fault(StrEnum):
     DUPLICATE = "duplicate"
     """Each report is sent twice."""
     DISK_FULL = "disk-full"
-    """One start in twenty fails."""
+    """One start in twenty fails, of sessions and of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +70,12 @@ class Behaviour:
         if fails and wanted.desired is DesiredState.RUNNING:
             report = replace(report, state=SessionState.FAILED, reason="disk_full", message="no space left on device")
         return seconds, report
+
+    def task(self, order: TaskOrder) -> tuple[float, TaskReport]:
+        """How many seconds a command takes, and how it ends: by the seed, its owner and its index alone."""
+        draw = random.Random(f"{self.seed} {order.owner} {order.index}")  # noqa: S311 — a simulation
+        seconds = draw.uniform(*_TASK_SECONDS) / self.speed
+        if draw.random() < _DISK_FULL and Fault.DISK_FULL in self.faults:
+            message = "no space left on device"
+            return seconds, TaskReport(order.id, order.epoch, TaskState.FAILED, TaskCause.START, message=message)
+        return seconds, TaskReport(order.id, order.epoch, TaskState.SUCCEEDED, exit_code=0)

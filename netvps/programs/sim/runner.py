@@ -1,13 +1,15 @@
-"""A simulated runner: real streams over real TLS, and sessions that are entries of a dictionary."""
+"""A simulated runner: real streams over real TLS, and sessions and tasks that are entries of a dictionary."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from netvps.domain.runner.runner import PAUSE, Capacity, Heartbeat, RunnerHello, Welcome
+from netvps.domain.runner.runner import PAUSE, TASKS, Capacity, Heartbeat, RunnerHello, Welcome
 from netvps.domain.session.session import Assignment, SessionReport, SessionState
+from netvps.domain.task.task import TaskAction, TaskOrder, TaskReport, TaskState
 from netvps.errors import NetvpsError
 from netvps.programs.sim.behaviour import Fault
 from netvps.rpc.client.link_client import RunnerLink
@@ -37,8 +39,9 @@ class SimulatedRunner:
         self._behaviour = behaviour
         self._random = random.Random(f"{behaviour.seed} {machine.name}")  # noqa: S311 — a simulation
         self._interval = 5.0
-        self._reports: asyncio.Queue[SessionReport] = asyncio.Queue(_AT_ONCE)
+        self._reports: asyncio.Queue[SessionReport | TaskReport] = asyncio.Queue(_AT_ONCE)
         self._done: dict[str, SessionReport] = {}
+        self._ended: dict[str, TaskReport] = {}
         self.connected = asyncio.Event()
 
     async def run(self, turn: asyncio.Semaphore) -> None:
@@ -60,7 +63,7 @@ class SimulatedRunner:
         return self._random.uniform(*_CONNECTED) if Fault.LOST_RUNNER in self._behaviour.faults else None
 
     async def _follow(self, link: RunnerLink, turn: asyncio.Semaphore, changes: Tasks) -> None:
-        hello = RunnerHello(self._machine.uid, "simulated", CAPACITY, (PAUSE,))
+        hello = RunnerHello(self._machine.uid, "simulated", CAPACITY, (PAUSE, TASKS))
         messages = link.connect(hello, self._outgoing())
         async with turn:
             first = await anext(messages)
@@ -70,6 +73,8 @@ class SimulatedRunner:
         async for message in messages:
             if isinstance(message, Assignment):
                 changes.start(self._change(message), name=f"change of {message.session_id}")
+            elif isinstance(message, TaskOrder):
+                changes.start(self._carry_out(message), name=f"task {message.id}")
 
     async def _change(self, wanted: Assignment) -> None:
         """Brings a session where it should be; one that was there already is reported again, at once."""
@@ -81,10 +86,32 @@ class SimulatedRunner:
                 self._done.pop(uid, None)
             else:
                 self._done[uid] = done
-        for _ in range(2 if Fault.DUPLICATE in self._behaviour.faults else 1):
-            await self._reports.put(done)
+        await self._report(done)
 
-    async def _outgoing(self) -> AsyncIterator[Heartbeat | SessionReport]:
+    async def _carry_out(self, order: TaskOrder) -> None:
+        """Runs a task for a while; one that has ended is reported again, at once."""
+        ended = self._ended.get(order.id)
+        match order.action:
+            case TaskAction.KEEP:
+                return
+            case TaskAction.REMOVE:
+                self._ended.pop(order.id, None)
+                ended = TaskReport(order.id, order.epoch, TaskState.LOST, gone=True)
+            case TaskAction.CANCEL if ended is None:
+                ended = self._ended[order.id] = TaskReport(order.id, order.epoch, TaskState.CANCELLED)
+            case TaskAction.RUN if ended is None or ended.epoch != order.epoch:
+                seconds, ended = self._behaviour.task(order)
+                await self._report(TaskReport(order.id, order.epoch, TaskState.RUNNING, start_time=datetime.now(UTC)))
+                await asyncio.sleep(seconds)
+                ended = self._ended.setdefault(order.id, ended)
+        if ended is not None:
+            await self._report(ended)
+
+    async def _report(self, report: SessionReport | TaskReport) -> None:
+        for _ in range(2 if Fault.DUPLICATE in self._behaviour.faults else 1):
+            await self._reports.put(report)
+
+    async def _outgoing(self) -> AsyncIterator[Heartbeat | SessionReport | TaskReport]:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._interval * self._random.random()
         while True:

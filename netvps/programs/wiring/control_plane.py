@@ -315,7 +315,7 @@ class _Parts:
             shares=self.shares,
             leases=Leases(store, clock.now),
             reservations=Reservations(store, clock.now, clock.new_uid),
-            tasks=TaskUseCases(store, clock.now, clock.new_uid, settings.default_image, quotas),
+            tasks=TaskUseCases(store, clock.now, clock.new_uid, settings.default_image, quotas=quotas, feed=self.feed),
             share_guard=ShareGuard(store, clock.now, self.feed),
             urls=apps.urls,
             stored_urls=apps.stored,

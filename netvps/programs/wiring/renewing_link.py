@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from netvps.domain.image.copies import ImageRequest
     from netvps.domain.image.login import Credential
     from netvps.domain.runner.runner import RunnerHello
+    from netvps.domain.session.exec import Stderr
     from netvps.domain.snapshot.copies import CopyRequest
     from netvps.runner.ports import FilesServer, FromRunner, ToRunner
 
@@ -107,7 +108,7 @@ class RenewingLink:
         """The login with which to pull from a registry; None if there is none."""
         return await self._link.registry_login(host)
 
-    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes | Stderr]) -> None:
         """As in the Protocol."""
         await self._link.send_logs(stream_id, pieces)
 

@@ -15,6 +15,7 @@ from netvps.api.v1.copy_pb2_grpc import CopyServiceStub
 from netvps.api.v1.enrollment_pb2_grpc import CertificateServiceStub, EnrollmentServiceStub
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceStub
 from netvps.domain.pieces import pieces
+from netvps.domain.session.exec import Stderr
 from netvps.errors import NetvpsError, NotFound, Unauthenticated, Unavailable
 from netvps.rpc.client.channel import TLS_OPTIONS, Endpoint, channel_credentials, split_address
 from netvps.rpc.client.failures import to_error
@@ -151,7 +152,7 @@ class RunnerLink:
             return None
         return credential_from_proto(answer, host)
 
-    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes | Stderr]) -> None:
         """Sends the logs that a LogRequest asked for; returns when they end or the reader has disconnected.
 
         A NetvpsError raised by `pieces` is sent to the reader.
@@ -259,13 +260,16 @@ async def _sent_data(call: Any) -> AsyncIterator[bytes]:
     raise Unavailable("the transfer was interrupted: try again")
 
 
-async def _log_messages(stream_id: str, found: AsyncIterator[bytes]) -> AsyncIterator[link_pb2.SendLogsRequest]:
+async def _log_messages(
+    stream_id: str, found: AsyncIterator[bytes | Stderr]
+) -> AsyncIterator[link_pb2.SendLogsRequest]:
     yield link_pb2.SendLogsRequest(stream_id=stream_id)
     try:
         async with closing(found):
             async for piece in found:
-                for data in pieces(piece):
-                    yield link_pb2.SendLogsRequest(data=data)
+                apart = isinstance(piece, Stderr)
+                for data in pieces(piece.data if isinstance(piece, Stderr) else piece):
+                    yield link_pb2.SendLogsRequest(data=data, stderr=apart)
     except NetvpsError as error:
         yield link_pb2.SendLogsRequest(error=error.message)
 

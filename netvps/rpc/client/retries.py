@@ -24,7 +24,7 @@ READS: Final = {
     "ShareService": ("ListShares",),
     "UrlService": ("GetUrl", "ListUrls"),
     "LeaseService": ("GetLease",),
-    "TaskService": ("GetTask", "ListTasks"),
+    "TaskService": ("GetTask", "ListTasks", "WaitTasks", "ReadTaskLogs"),
 }
 """Read-only methods by service."""
 IDEMPOTENT: Final = {

@@ -37,6 +37,7 @@ _ACCESS: Final = frozenset(
         "SnapshotService/ExportSnapshot",
         "SshKeyService/IssueSshCertificate",
         "SshKeyService/IssueSshTicket",
+        "TaskService/ReadTaskLogs",
     }
 )
 """Methods that change nothing in the store, but reach into a session, give access, or change the images of runners."""

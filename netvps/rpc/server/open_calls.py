@@ -73,6 +73,7 @@ class OpenCalls:
             f"{_PACKAGE}SnapshotService/WatchSnapshots": limits.watches_per_user,
             f"{_PACKAGE}SessionService/ReadSessionLogs": limits.log_readers_per_user,
             f"{_PACKAGE}SessionService/ExecSession": limits.commands_per_user,
+            f"{_PACKAGE}TaskService/ReadTaskLogs": limits.log_readers_per_user,
         }
         self._open: Counter[tuple[str, str]] = Counter()
         """Counts by caller, and by method or `_TOTAL`."""

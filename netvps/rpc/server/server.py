@@ -322,6 +322,7 @@ class ApiServer:
             given.sessions, given.idle_rules, given.watch, self._logs, given.commands, guard=given.share_guard
         )
         snapshots = SnapshotServicer(given.snapshots, given.clones, given.watch, given.snapshot_files, self.files)
+        tasks = TaskServicer(given.tasks, self._logs)
         enroll = EnrollmentServicer(given.joining, given.certificates, self._certificate.ca)
         return {
             f"{_PACKAGE}.SessionService": partial(session.add_SessionServiceServicer_to_server, sessions),
@@ -360,7 +361,7 @@ class ApiServer:
                 url.add_UrlServiceServicer_to_server, UrlServicer(given.urls, given.stored_urls)
             ),
             f"{_PACKAGE}.LeaseService": partial(lease.add_LeaseServiceServicer_to_server, LeaseServicer(given.leases)),
-            f"{_PACKAGE}.TaskService": partial(task.add_TaskServiceServicer_to_server, TaskServicer(given.tasks)),
+            f"{_PACKAGE}.TaskService": partial(task.add_TaskServiceServicer_to_server, tasks),
             f"{_PACKAGE}.AuditService": partial(audit.add_AuditServiceServicer_to_server, AuditServicer(given.audit)),
             f"{_PACKAGE}.ServerService": partial(
                 server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)

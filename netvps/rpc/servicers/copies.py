@@ -40,7 +40,7 @@ class StreamedCopies:
 
     def __init__(self, streams: RunnerStreams) -> None:
         self._streams = streams
-        self._transfers: dict[str, Transfer] = {}
+        self._transfers: dict[str, Transfer[bytes]] = {}
 
     def reaches(self, runner_uid: str) -> bool:
         """Whether a runner is connected to this server."""
@@ -56,7 +56,7 @@ class StreamedCopies:
         if len(self._transfers) >= MAX_AT_ONCE or of_runner >= MAX_OF_A_RUNNER:
             raise Exhausted("too many snapshots and images are being copied: this one waits", reason="TOO_MANY_CALLS")
         stream_id = secrets.token_hex(16)
-        transfer = self._transfers[stream_id] = Transfer(runner_uid, "")
+        transfer = self._transfers[stream_id] = Transfer[bytes](runner_uid, "")
         try:
             self._streams.push(runner_uid, replace(request, stream_id=stream_id))
             await transfer.answer()

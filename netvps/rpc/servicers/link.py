@@ -16,6 +16,7 @@ from netvps.domain.metrics import MetricsReport
 from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.runner.runner import Heartbeat
+from netvps.domain.session.exec import Stderr
 from netvps.domain.session.session import SessionReport
 from netvps.domain.snapshot.copies import CopyReport
 from netvps.domain.task.task import TaskReport
@@ -226,7 +227,7 @@ async def _end(stream: RunnerStream, wire: _Wire) -> None:
     raise Unavailable(why)
 
 
-async def _pieces(first: pb.SendLogsRequest, rest: AsyncIterator[pb.SendLogsRequest]) -> AsyncIterator[bytes]:
+async def _pieces(first: pb.SendLogsRequest, rest: AsyncIterator[pb.SendLogsRequest]) -> AsyncIterator[bytes | Stderr]:
     message: pb.SendLogsRequest | None = first
     while message is not None:
         if message.error:
@@ -234,5 +235,5 @@ async def _pieces(first: pb.SendLogsRequest, rest: AsyncIterator[pb.SendLogsRequ
         if len(message.data) > MAX_PIECE:
             raise InvalidInput.of("data", f"{len(message.data)} bytes in one message are more than {MAX_PIECE}")
         if message.data:
-            yield message.data
+            yield Stderr(message.data) if message.stderr else message.data
         message = await anext(rest, None)

@@ -186,6 +186,7 @@ class SessionServicer(SessionServiceServicer):
         guarded = self._guard.guarded(pieces, share, Right.WATCH)
         async with closing(pieces), closing(guarded):
             async for piece in guarded:
+                assert isinstance(piece, bytes)  # noqa: S101 — only tasks have their standard error apart
                 yield exec_pb.ReadSessionLogsResponse(data=piece)
 
     async def ExecSession(

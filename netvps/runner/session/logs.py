@@ -8,15 +8,17 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
 from netvps.domain.pieces import pieces
 from netvps.domain.runner.runner import LogRequest
+from netvps.domain.session.exec import Stderr
 from netvps.errors import Exhausted, NetvpsError, NotFound
 from netvps.files import remove_parts, write_file
 from netvps.runner.ports import Link
+from netvps.runner.task.ports import TaskEngine
 
 MAX_KEPT = 1 << 20
 _TAIL_LINES = 20_000
@@ -92,8 +94,10 @@ async def log_pieces(request: LogRequest, kept: KeptLogs, read: _Reader) -> Asyn
 class LogStreams:
     """Sends the logs that users ask for."""
 
-    def __init__(self, link: Link, kept: KeptLogs, read: _Reader) -> None:
+    def __init__(self, link: Link, kept: KeptLogs, read: _Reader, tasks: TaskEngine | None = None) -> None:
+        """`tasks` None: no tasks run here."""
         self._link = link
+        self._tasks = tasks
         self._kept = kept
         self._read = read
         self.count = 0
@@ -105,15 +109,22 @@ class LogStreams:
             async with aclosing(self._pieces(request)) as pieces:
                 await self._link.send_logs(request.stream_id, pieces)
         except NetvpsError as error:
-            log.info("logs not sent", session=request.session_uid, error=error.message)
+            log.info("logs not sent", id=request.session_uid or request.task_id, error=error.message)
 
-    async def _pieces(self, request: LogRequest) -> AsyncGenerator[bytes, None]:
+    async def _pieces(self, request: LogRequest) -> AsyncGenerator[bytes | Stderr, None]:
         if self.count >= _MAX_STREAMS:
             raise Exhausted("too many log streams on this runner; try again in a minute")
         self.count += 1
         try:
-            async with aclosing(log_pieces(request, self._kept, self._read)) as pieces:
+            async with aclosing(self._read_pieces(request)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
             self.count -= 1
+
+    def _read_pieces(self, request: LogRequest) -> AsyncGenerator[bytes | Stderr, None]:
+        if not request.task_id:
+            return cast("AsyncGenerator[bytes | Stderr, None]", log_pieces(request, self._kept, self._read))
+        if self._tasks is None:
+            raise NotFound("no tasks run on this runner")
+        return self._tasks.logs(request.task_id, request.tail_lines, follow=request.follow)

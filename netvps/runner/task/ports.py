@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from netvps.domain.session.blueprint import Blueprint
     from netvps.domain.session.container import Container
+    from netvps.domain.session.exec import Stderr
     from netvps.domain.task.container import TaskContainer
 
 
@@ -27,6 +30,9 @@ class TaskEngine(Protocol):
 
     async def signal(self, container: Container, signal: str) -> None:
         """Sends a signal ("TERM") to PID 1; ignores that it does not run."""
+
+    def logs(self, task_id: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes | Stderr, None]:
+        """Yields what a command wrote, in pieces of at most 64 KiB; no `tail_lines` means all. Raises NotFound."""
 
     async def remove(self, container_id: str) -> None:
         """Removes a container, also a running one; idempotent."""

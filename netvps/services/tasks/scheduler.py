@@ -36,6 +36,7 @@ _PAUSE: Final = 0.05
 MAX_LOOKED: Final = 200
 """How many of the tasks that wait are looked at, the oldest first: the others wait for these."""
 _MAX_EXPIRED: Final = 500
+_NO_TASKS: Final = "no runner that is online runs tasks: earlier versions do not, nor those with --no-sessions"
 _NO_ROOM: Final = "the tasks of every runner that could run it use its CPUs or memory; it starts when one has room"
 _EXPIRE_EVERY: Final = 60.0
 log = structlog.get_logger()
@@ -93,25 +94,37 @@ class TaskScheduler:
 
 async def _place_waiting(tx: Transaction, images: ImageHoldings, quotas: Quotas) -> None:
     waiting = await tx.page(Task, "", MAX_LOOKED, state=TaskState.PENDING)
-    online = [one for one in await tx.find(Runner, state=RunnerState.ONLINE) if TASKS in one.capabilities]
+    found = await tx.find(Runner, state=RunnerState.ONLINE)
+    online = [one for one in found if TASKS in one.capabilities]
     uses, room = await uses_of_runners(tx, online, waiting), await _room(tx)
+    blocked: dict[str, str] = {}
+    """Arrays of which one task cannot be placed, and why: the others are the same, and there is no more room later."""
     for task in waiting:
+        if task.array in blocked:
+            await _explain(tx, task, blocked[task.array])
+            continue
         places = images.places(task.spec.image)
         runner = choose(task, [one for one in online if room.has(task, one)], uses, places)
         if runner is None:
             able = choose(task, online, uses, places)
             why = _NO_ROOM if able else why_none(task.spec, online, uses, task.owner, places)
+            why = _NO_TASKS if found and not online else why
         else:
             why = await _over_quota(tx, quotas, task)
         if runner is None or why:
-            if (waits := wait(task, why)) is not task:
-                await tx.put(waits)
+            blocked[task.array] = why
+            await _explain(tx, task, why)
             continue
         use = uses.get(runner.uid, Use())
         placed = place(task, runner, gpus_for(task, runner, use) or ())
         uses[runner.uid] = use.with_session(placed)
         room = room.without(placed)
         await tx.put(placed)
+
+
+async def _explain(tx: Transaction, task: Task, why: str) -> None:
+    if (waits := wait(task, why)) is not task:
+        await tx.put(waits)
 
 
 async def _over_quota(tx: Transaction, quotas: Quotas, task: Task) -> str:

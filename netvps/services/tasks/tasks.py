@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.task.lifecycle import cancel, new_tasks, observe
-from netvps.domain.task.task import MAX_KEPT, MAX_OPEN, OPEN, Task, TaskAction
+from netvps.domain.task.task import MAX_KEPT, MAX_OPEN, OPEN, Task, TaskAction, TaskState
 from netvps.errors import Exhausted, InvalidInput, NotFound
+from netvps.services.feed import Topic
 from netvps.services.idempotency import Idempotency
 from netvps.services.images.default_image import default_image
 from netvps.services.page import Page, read_page
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from netvps.domain.task.spec import TaskSpec
     from netvps.domain.task.task import TaskReport
     from netvps.services.access.quotas import Quotas
+    from netvps.services.feed import Feed
     from netvps.services.ports import Clock, Reader, Store, Transaction
 
 _SHOWN = (TaskAction.RUN, TaskAction.CANCEL, TaskAction.KEEP)
@@ -31,7 +35,7 @@ class Tasks:
     """Creates, finds and cancels tasks, and records what runners report of them."""
 
     def __init__(
-        self, store: Store, clock: Clock, new_uid: Callable[[], str], default_image: str, quotas: Quotas
+        self, store: Store, clock: Clock, new_uid: Callable[[], str], default_image: str, *, quotas: Quotas, feed: Feed
     ) -> None:
         """`default_image` is used if a spec names no image and no admin chose another one; '' if there is none."""
         self._store = store
@@ -39,6 +43,7 @@ class Tasks:
         self._new_uid = new_uid
         self._default_image = default_image
         self._quotas = quotas
+        self._feed = feed
 
     async def create(self, caller: Caller, job: TaskSpec, count: int, request_id: str = "") -> list[Task]:
         """Creates a task, or an array of `count`. Raises InvalidInput, and Exhausted if the caller has too many."""
@@ -88,6 +93,23 @@ class Tasks:
                 await once.record(found[0], name)
             return found
 
+    async def wait(self, caller: Caller, name: str, seconds: float, *, started: bool) -> tuple[list[Task], bool]:
+        """A task, or all of an array, once they have ended or `started`, or after these seconds; and whether they have.
+
+        Raises NotFound, and Unavailable when the server stops.
+        """
+        async with self._feed.subscribe(Topic(Task.kind, "array", name.partition("-")[0])) as news:
+            async with self._store.read() as reader:
+                found = {task.id: task for task in await _named(reader, caller, name)}
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while not all(_is_over(task, started=started) for task in found.values()):
+                        change = await anext(news)
+                        task = change.resource
+                        if isinstance(task, Task) and task.id in found and task.revision > found[task.id].revision:
+                            found[task.id] = task
+        return [*found.values()], all(_is_over(task, started=started) for task in found.values())
+
     async def report(self, runner_uid: str, report: TaskReport) -> None:
         """Records a runner's report about one of its tasks; a stale, foreign or unchanged one changes nothing."""
         now = self._clock()
@@ -124,6 +146,10 @@ class Tasks:
             where = await owner_filter(reader, caller, parent) | ({"array": array} if array else {})
             actions = _UNFINISHED if unfinished else _SHOWN
             return await read_page(reader, Task, page_size, page_token, action=actions, **where)
+
+
+def _is_over(task: Task, *, started: bool) -> bool:
+    return task.has_ended or (started and task.state is TaskState.RUNNING)
 
 
 def _is_news(task: Task, report: TaskReport, after: Task) -> bool:

@@ -29,8 +29,8 @@ def test_run_prints_the_id_alone(run: Run, fake: FakeClient) -> None:
         "--retries",
         "1",
     )
-    ran = run("run", *words, "--", "make", "-j2")
-    assert (ran.code, ran.out, ran.err) == (0, f"{TASK}\n", f"next: netvps task ls {TASK}\n")
+    ran = run("run", "-d", *words, "--", "make", "-j2")
+    assert (ran.code, ran.out, ran.err) == (0, f"{TASK}\n", f"next: netvps task wait {TASK}\n")
     ((_, job, count),) = fake.asked
     assert (job.command, job.timeout, job.retries, count) == (("make", "-j2"), 7200.0, 1, 1)
     spec = job.container
@@ -62,7 +62,7 @@ def test_what_cannot_run_is_said_with_the_option(run: Run, fake: FakeClient, wor
 
 def test_tasks_are_listed_and_shown(run: Run, fake: FakeClient) -> None:
     assert "no tasks: see netvps run --help" in run("task", "ls").err
-    run("run", "--array", "2", "--", "sh", "-c", "exit 3")
+    run("run", "-d", "--array", "2", "--", "sh", "-c", "exit 3")
     first, second = fake.tasks
     failed = replace(first, state=TaskState.FAILED, cause=TaskCause.EXIT_CODE, exit_code=3, runner_name="lab1")
     fake.tasks = (replace(failed, message="the command ended with exit code 3", start_time=NOW, end_time=NOW), second)
@@ -71,12 +71,13 @@ def test_tasks_are_listed_and_shown(run: Run, fake: FakeClient) -> None:
     assert lines[1].split()[:4] == [f"{TASK}-0", "FAILED", "3", "lab1"]
     shown = run("task", "show", f"tasks/{TASK}-0").out
     assert "state:     FAILED (exit code)" in shown
+    assert "limits:    1 CPU\n" in shown
     assert "the command ended with exit code 3" in shown
     assert json.loads(run("task", "show", f"{TASK}-0", "-o", "json").out)["exitCode"] == 3
 
 
 def test_cancel_prints_what_is_to_end(run: Run, fake: FakeClient) -> None:
-    run("run", "--array", "2", "--", "true")
+    run("run", "-d", "--array", "2", "--", "true")
     assert run("task", "cancel", TASK).out == f"{TASK}-0\n{TASK}-1\n"
     assert fake.asked[-1] == ("cancel_tasks", TASK)
     assert run("task", "cancel", "nonsense").code == exit_codes.USAGE

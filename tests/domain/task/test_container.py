@@ -17,6 +17,7 @@ from netvps.domain.task.task import TaskAction, TaskCause, TaskOrder, TaskState
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 JOB = TaskSpec(("make", "all"), SessionSpec(image="debian:12", cpus=2.0, env={"A": "1"}), timeout=60.0)
 ORDER = TaskOrder("0000000000001-3", 2, TaskAction.RUN, "alice", JOB, index=3, count=4)
+BOOTED = NOW - timedelta(days=9)
 ENDED = Container("id", Status.EXITED, 1, started=NOW, ended=NOW + timedelta(seconds=5))
 LATE = replace(ENDED, ended=NOW + timedelta(seconds=61))
 
@@ -59,6 +60,14 @@ def test_no_task_gets_gpus_by_a_variable() -> None:
 def test_each_end_has_its_cause(
     container: Container, action: TaskAction, *, signalled: bool, state: TaskState, cause: TaskCause
 ) -> None:
-    report = end_of(replace(ORDER, action=action), container, signalled=signalled)
+    report = end_of(replace(ORDER, action=action), container, signalled=signalled, booted=BOOTED)
     assert (report.state, report.cause, report.exit_code) == (state, cause, container.exit_code)
     assert (report.end_time, bool(report.message)) == (container.ended, state is not TaskState.SUCCEEDED)
+
+
+def test_a_command_that_ran_when_its_machine_was_restarted_is_lost() -> None:
+    ended = replace(ENDED, exit_code=255)
+    report = end_of(ORDER, ended, signalled=False, booted=NOW + timedelta(seconds=2))
+    assert (report.state, report.cause, report.exit_code) == (TaskState.LOST, TaskCause.RUNNER_LOST, None)
+    before = end_of(ORDER, ended, signalled=False, booted=NOW + timedelta(seconds=6))
+    assert (before.state, before.exit_code) == (TaskState.FAILED, 255)

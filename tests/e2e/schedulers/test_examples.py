@@ -57,7 +57,7 @@ def test_the_page_of_schedulers(system: System, program: Account, busybox: str) 
         "exit 0: exit code 0",
     ]
     assert {"one", "three"} <= set(queue.splitlines())
-    assert array == "part 1 of 3\npart 2 of 3\npart 3 of 3\n"
+    assert array == "part 0 of 3\npart 1 of 3\npart 2 of 3\n"
     _the_pool_replaces_what_is_stopped(system, program)
     assert not system.netvps("ls", "-q").stdout
 

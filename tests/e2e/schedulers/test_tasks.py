@@ -49,7 +49,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def started(system: System, *words: str) -> str:
-    return system.netvps("run", "--cpus", "0.05", *words).stdout.decode().strip()
+    return system.netvps("run", "-d", "--cpus", "0.2", "--memory", "32M", *words).stdout.decode().strip()
 
 
 def kill(system: System, program: str) -> None:
@@ -69,6 +69,7 @@ def test_commands_run_once_to_their_end(system: System, busybox: str) -> None:
         "IMAGE": started(system, "--image", "no.such.registry.invalid/x@sha256:bad", "--", "true"),
         "TIMEOUT": started(system, "--timeout", "1s", "--", "sleep", "600"),
     }
+    loud = started(system, "--", "sh", "-c", "echo out; echo err >&2; sleep 3; echo more")
     sleeper = started(system, "--", "sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait")
     array = started(system, "--array", "3", "--", "sh", "-c", "sleep 3; exit $NETVPS_TASK_INDEX")
     until(lambda: states(system, array) == ["RUNNING"] * 3 and states(system, sleeper) == ["RUNNING"])
@@ -76,6 +77,9 @@ def test_commands_run_once_to_their_end(system: System, busybox: str) -> None:
     kill(system, "server")
     until(lambda: states(system, array) == ["SUCCEEDED", "FAILED", "FAILED"])
     assert [task.get("exitCode", 0) for task in tasks(system, array)] == [0, 1, 2]
+    log = system.netvps("task", "logs", "-f", loud)
+    assert (log.stdout, log.stderr) == (b"out\nmore\n", b"err\n")
+    assert system.netvps("run", "--cpus", "0.2", "--", "sh", "-c", "exit 5", check=False).returncode == 5
     system.netvps("task", "cancel", sleeper)
     until(lambda: states(system, sleeper) == ["CANCELLED"])
     for end, task_id in ids.items():

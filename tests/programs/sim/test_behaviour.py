@@ -8,6 +8,7 @@ import pytest
 from netvps.cli.machine import programs
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.task.task import TaskAction, TaskOrder, TaskState
 from netvps.programs.sim.behaviour import Behaviour, Fault
 
 STARTS = 400
@@ -64,3 +65,13 @@ def test_the_command_offers_all_faults() -> None:
     (option,) = [one for one in programs.sim.params if one.name == "fault"]
     assert isinstance(option.type, click.Choice)
     assert [*option.type.choices] == [*Fault]
+
+
+def test_a_command_takes_its_time_and_one_in_twenty_fails_on_a_full_disk() -> None:
+    orders = [TaskOrder("0000000000001", 1, TaskAction.RUN, "alice", index=index) for index in range(200)]
+    ends = [Behaviour(seed=7).task(order) for order in orders]
+    assert ends == [Behaviour(seed=7).task(order) for order in orders]
+    assert all(0.5 <= seconds <= 5.0 and report.exit_code == 0 for seconds, report in ends)
+    assert Behaviour(seed=7, speed=10.0).task(orders[0])[0] == ends[0][0] / 10
+    full = [Behaviour(seed=7, faults=frozenset({Fault.DISK_FULL})).task(order)[1] for order in orders]
+    assert 0 < sum(report.state is TaskState.FAILED for report in full) < 30

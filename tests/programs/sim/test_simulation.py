@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.client import AsyncClient, SessionState
+from netvps.client import AsyncClient, SessionState, TaskSpec, TaskState
 from netvps.programs.sim.behaviour import Behaviour
 from netvps.programs.sim.simulation import fill, simulated
 
@@ -22,5 +22,9 @@ async def test_sessions_run_stop_and_go_on_simulated_runners() -> None:
         await client.wait("sim-1", SessionState.STOPPED, timeout=30)
         await client.delete_session("sim-2")
         await client.wait("sim-2", SessionState.DELETED, timeout=30)
+        tasks, ended = await client.create_tasks(TaskSpec(("make",)), 5), False
+        while not ended:
+            tasks, ended = await client.wait_tasks(tasks[0].array)
+        assert {(task.state, task.exit_code) for task in tasks} == {(TaskState.SUCCEEDED, 0)}
         folder = simulation.folders.state
     assert not folder.exists()

@@ -13,7 +13,10 @@ import pytest
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, Runner, RunnerState, Underlay, Welcome
+from netvps.domain.session.exec import Stderr, Stdout
 from netvps.domain.session.session import Assignment, Session, SessionReport, SessionState
+from netvps.domain.task.spec import TaskSpec
+from netvps.domain.task.task import TaskState
 from netvps.errors import AlreadyExists, Exhausted, NetvpsError, NotFound, Unavailable
 from netvps.rpc.server.runners.session_logs import MAX_PER_USER
 from netvps.rpc.servicers import link as link_servicer
@@ -284,11 +287,32 @@ async def test_a_reader_that_goes_away_ends_the_delivery(site: Site) -> None:
         assert await piece == b"more"
 
 
+async def test_a_log_of_a_task_has_its_standard_error_apart(site: Site) -> None:
+    machine = await site.join()
+    (made,) = await site.do(lambda client: client.create_tasks(TaskSpec(("make",))))
+    task = await site.services.tasks.get(ROOT, made.id)
+
+    async def pieces() -> AsyncIterator[bytes | Stderr]:
+        yield b"out"
+        yield Stderr(b"err")
+
+    async with process(site, machine) as runner:
+        await runner.caught_up()
+        async with site.store.write("test") as tx:
+            await tx.put(replace(task, runner=machine.uid, state=TaskState.RUNNING, epoch=1))
+        reading = asyncio.create_task(site.do(lambda client: [*client.read_task_logs(made.id, 5, follow=True)]))
+        request = await _log_request(runner)
+        assert (request.task_id, request.tail_lines, request.follow) == (made.id, 5, True)
+        async with asyncio.timeout(PATIENCE):
+            await runner.link.send_logs(request.stream_id, pieces())
+            assert await reading == [Stdout(b"out"), Stderr(b"err")]
+
+
 async def test_one_user_does_not_hold_all_of_a_runners_readers(site: Site) -> None:
     """Room for others is left: the logs of one session are read by its owner and by an admin."""
     session, machine = await _running(site)
 
-    async def read(user: str) -> bytes:
+    async def read(user: str) -> bytes | Stderr:
         return await anext(aiter(site.server._logs.read(machine.uid, session.uid, 1, True, user=user)))
 
     async with process(site, machine) as runner:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from netvps.domain.session.blueprint import NOTHING, Blueprint
 from netvps.domain.session.container import Container, Status
+from netvps.domain.session.exec import Stderr
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.task.container import TaskContainer
 from netvps.domain.task.spec import TaskSpec
@@ -82,6 +83,10 @@ class Engine:
         self.signals.append(signal)
         if signal == "TERM":
             self.end(143)
+
+    async def logs(self, task_id: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes | Stderr, None]:
+        yield b"out"
+        yield Stderr(b"err")
 
     async def remove(self, container_id: str) -> None:
         with self._effect():
@@ -228,7 +233,7 @@ async def test_a_command_that_runs_for_too_long_is_ended(lab: Lab) -> None:
     async with lab.running(replace(ORDER, job=replace(ORDER.job, timeout=1.0))) as orders:
         await lab.until(lambda report: report.state is TaskState.RUNNING)
         found = lab.engine.there[TASK]
-        long_ago = replace(found.container, started=datetime(2026, 1, 1, tzinfo=UTC))
+        long_ago = replace(found.container, started=datetime.now(UTC) - timedelta(seconds=9))
         lab.engine.there[TASK] = replace(found, container=long_ago)
         orders.wake(TASK)
         assert (await lab.ended()).cause is TaskCause.TIMEOUT

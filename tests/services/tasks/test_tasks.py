@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from netvps.services.tasks import tasks as use_cases
 from netvps.services.tasks.scheduler import TaskScheduler
 from netvps.services.tasks.tasks import Tasks
 from tests.fakes.world import ALICE, BOB, HELLO, IMAGE, ROOT, World
+from tests.support.patience import PATIENCE
 
 TWO = replace(HELLO, capacity=Capacity(cpus=2, memory_bytes=4 << 30))
 OPERATOR = Caller("olga", Role.OPERATOR)
@@ -35,7 +37,7 @@ class Lab:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.tasks = Tasks(world.store, world.clock, world.new_uid, IMAGE, world.quotas)
+        self.tasks = Tasks(world.store, world.clock, world.new_uid, IMAGE, quotas=world.quotas, feed=world.feed)
         self.scheduler = TaskScheduler(world.store, world.clock, world.holdings, world.quotas)
 
     async def states(self, array: str) -> str:
@@ -60,6 +62,9 @@ async def test_an_array_runs_as_far_as_there_is_room(lab: Lab) -> None:
     array = made[0].array
     await lab.scheduler.place_all()
     assert "no runner is online" in (await lab.tasks.get(ALICE, made[0].id)).message
+    await lab.world.runner("lab0", hello=replace(HELLO, capabilities=()))
+    await lab.scheduler.place_all()
+    assert "no runner that is online runs tasks" in (await lab.tasks.get(ALICE, made[0].id)).message
     await lab.world.runner("lab1", hello=TWO)
     await lab.scheduler.place_all()
     assert await lab.states(array) == "RRPPP"  # R: PREPARING
@@ -207,3 +212,25 @@ async def test_a_user_with_tasks_is_not_removed(lab: Lab) -> None:
     await lab.tasks.cancel(BOB, made[0].id)
     await lab.world.access.delete_user(ROOT, "bob")
     assert await lab.world.row(Task, made[0].id) is None
+
+
+async def test_a_wait_ends_with_the_last_task_or_in_time(lab: Lab) -> None:
+    await lab.world.runner("lab1")
+    made = await lab.tasks.create(ALICE, job(), 2)
+    array = made[0].array
+    found, done = await lab.tasks.wait(ALICE, array, 0, started=False)
+    assert ([task.id for task in found], done) == ([task.id for task in made], False)
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+        started = group.create_task(lab.tasks.wait(ALICE, array, PATIENCE, started=True))
+        ended = group.create_task(lab.tasks.wait(ALICE, array, PATIENCE, started=False))
+        await lab.scheduler.place_all()
+        for task in made:
+            await lab.say(task.id, TaskState.RUNNING)
+        assert (await started)[1]
+        for task in made:
+            await lab.say(task.id, TaskState.SUCCEEDED)
+        found, done = await ended
+        assert done
+        assert {task.state for task in found} == {TaskState.SUCCEEDED}
+    with pytest.raises(NotFound):
+        await lab.tasks.wait(BOB, array, 0, started=False)

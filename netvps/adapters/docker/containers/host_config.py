@@ -16,8 +16,6 @@ from netvps.domain.session.blueprint import DROPPED_CAPABILITIES, Blueprint
 _IPV6_LOOPBACK: Final = Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6")
 _NO_LIMIT: Final = 0
 _NANO: Final = 1_000_000_000
-_LOG: Final = {"max-size": "10m", "max-file": "2"}
-"""Bounds the disk space of a session's log."""
 _BYTES: Final = re.compile(r"\d{1,19}")
 
 
@@ -37,7 +35,7 @@ def host_config(plan: Blueprint, ipv6_loopback: Path = _IPV6_LOOPBACK) -> dict[s
         "pids_limit": plan.pids,
         "init": False,  # the agent is PID 1
         "restart_policy": {"Name": "no"},  # the runner restarts containers, as it knows why they ended
-        "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG),
+        "log_config": LogConfig(type=LogConfig.types.JSON, config={"max-size": f"{plan.log_mib}m", "max-file": "2"}),
     }
     if ipv6_loopback.exists():
         # Docker switches it off where its networks have no IPv6, and leaves "::1 localhost" in /etc/hosts.

@@ -40,6 +40,8 @@ class Calls:
     get_task = UnaryMethod(lambda: calls.tasks.get_task)
     list_tasks = ListMethod(lambda: calls.tasks.list_tasks)
     cancel_tasks = UnaryMethod(lambda: calls.tasks.cancel_tasks)
+    wait_tasks = UnaryMethod(lambda: calls.tasks.wait_tasks)
+    read_task_logs = StreamMethod(lambda: calls.tasks.read_task_logs)
 
     list_shares = ListMethod(lambda: calls.shares.list_shares)
     share_session = UnaryMethod(lambda: calls.shares.share_session)

@@ -326,12 +326,14 @@ def _log_request_to_proto(request: LogRequest) -> pb.LogRequest:
         tail_lines=request.tail_lines,
         follow=request.follow,
         since_time=time_to_proto(request.since) if request.since else None,
+        task_id=request.task_id,
     )
 
 
 def _log_request_from_proto(message: pb.LogRequest) -> LogRequest:
     since = optional_time_from_proto(message, "since_time")
-    return LogRequest(message.stream_id, message.session_uid, message.tail_lines, message.follow, since)
+    tail, task_id = message.tail_lines, message.task_id
+    return LogRequest(message.stream_id, message.session_uid, tail, message.follow, since, task_id)
 
 
 _TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner | None]]] = {

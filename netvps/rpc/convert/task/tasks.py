@@ -8,6 +8,7 @@ from typing import Final
 from netvps.api.v1 import task_pb2 as pb
 from netvps.domain.checks import Checks
 from netvps.domain.names import check_task_id
+from netvps.domain.session.exec import Stderr, Stdout
 from netvps.domain.session.spec import Placement, SessionSpec
 from netvps.domain.task.spec import DEFAULT_CPUS, TaskSpec
 from netvps.domain.task.task import Task, TaskCause, TaskState
@@ -26,6 +27,9 @@ from netvps.rpc.convert.times import (
 TASK_STATE: Final = EnumPair(TaskState, pb.TaskState, "TASK_STATE_")
 TASK_CAUSE: Final = EnumPair(TaskCause, pb.TaskCause, "TASK_CAUSE_")
 _PREFIX: Final = "tasks/"
+_MAX_TAIL: Final = 100_000
+MAX_WAIT: Final = 60.0
+"""Seconds of one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,24 @@ class NewTasks:
     job: TaskSpec
     count: int
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForTasks:
+    """What is waited for, and for how long."""
+
+    name: str
+    seconds: float
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTaskLogs:
+    """The log that is wanted."""
+
+    task_id: str
+    tail_lines: int
+    follow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +101,32 @@ def list_from_proto(message: pb.ListTasksRequest) -> TaskList:
         checks.require("-" not in array, "array", "it is one task of an array: name the array, without its index")
     checks.done()
     return TaskList(parent, array, message.open)
+
+
+def wait_from_proto(message: pb.WaitTasksRequest) -> WaitForTasks:
+    """Parses the request. Raises InvalidInput."""
+    checks, name = Checks(), ""
+    with checks.nested():
+        name = parse_task_name(message.name)
+    seconds = duration_from_proto(message.timeout)
+    checks.require(0 <= seconds <= MAX_WAIT, "timeout", f"{seconds:g} s are not between 0 and {MAX_WAIT:g} s")
+    checks.done()
+    return WaitForTasks(name, seconds, message.started)
+
+
+def read_logs_from_proto(message: pb.ReadTaskLogsRequest) -> ReadTaskLogs:
+    """Parses the request. Raises InvalidInput."""
+    checks, name, tail = Checks(), "", message.tail_lines
+    with checks.nested():
+        name = parse_task_name(message.name)
+    checks.require(0 <= tail <= _MAX_TAIL, "tail_lines", f"{tail} is not between 1 and {_MAX_TAIL}; 0 means all")
+    checks.done()
+    return ReadTaskLogs(name, tail, message.follow)
+
+
+def log_piece_from_proto(message: pb.ReadTaskLogsResponse) -> Stdout | Stderr:
+    """A piece of a log."""
+    return Stderr(message.stderr) if message.WhichOneof("piece") == "stderr" else Stdout(message.stdout)
 
 
 def task_to_proto(task: Task, *, env: bool = True) -> pb.Task:

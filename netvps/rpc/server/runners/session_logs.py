@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
 
 from netvps.domain.runner.runner import LogRequest
+from netvps.domain.session.exec import Stderr
 from netvps.errors import Exhausted, NetvpsError, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from netvps.rpc.server.runners.runner_streams import RunnerStreams
 
+P = TypeVar("P")
 log = structlog.get_logger()
 
 FIRST_ANSWER_TIMEOUT = 10.0
@@ -26,7 +28,7 @@ _MAX_WAITING = 16
 """Pieces of at most 64 KiB buffered for a slow reader; beyond that, the runner waits."""
 
 
-class Transfer:
+class Transfer(Generic[P]):
     """Pieces on their way from a runner to one reader."""
 
     def __init__(self, runner_uid: str, user: str) -> None:
@@ -35,9 +37,7 @@ class Transfer:
         self.answered = asyncio.Event()
         self._delivery: asyncio.Timeout | None = None
         self._room = asyncio.Semaphore(_MAX_WAITING)
-        self._pieces: asyncio.Queue[bytes | NetvpsError | None] = (
-            asyncio.Queue()
-        )  # bounded by _room; the end never waits
+        self._pieces: asyncio.Queue[P | NetvpsError | None] = asyncio.Queue()  # bounded by _room; the end never waits
 
     async def answer(self) -> None:
         """Waits until the runner begins. Raises Unavailable if it does not."""
@@ -45,12 +45,12 @@ class Transfer:
             async with asyncio.timeout(FIRST_ANSWER_TIMEOUT):
                 await self.answered.wait()
         except TimeoutError:
-            raise Unavailable("the runner of this session did not answer: try again") from None
+            raise Unavailable("the runner did not answer: try again") from None
 
-    async def receive(self, pieces: AsyncIterator[bytes]) -> None:
+    async def receive(self, pieces: AsyncIterator[P]) -> None:
         """Takes what the runner sends until it ends or the reader is gone, who gets a NotFound of `pieces`."""
         self.answered.set()
-        end: NetvpsError | None = Unavailable("the runner of this session disconnected: try again")
+        end: NetvpsError | None = Unavailable("the runner disconnected: try again")
         try:
             async with asyncio.timeout(None) as self._delivery:
                 async for piece in pieces:
@@ -70,7 +70,7 @@ class Transfer:
         if self._delivery is not None:
             self._delivery.reschedule(0)
 
-    async def get(self) -> bytes | None:
+    async def get(self) -> P | None:
         """The next piece; None at the end. Raises the error that ended it."""
         piece = await self._pieces.get()
         if isinstance(piece, NetvpsError):
@@ -84,7 +84,7 @@ class StreamedLogs:
 
     def __init__(self, streams: RunnerStreams) -> None:
         self._streams = streams
-        self._transfers: dict[str, Transfer] = {}
+        self._transfers: dict[str, Transfer[bytes | Stderr]] = {}
 
     async def read(
         self,
@@ -95,7 +95,8 @@ class StreamedLogs:
         *,
         user: str,
         since: datetime | None = None,
-    ) -> AsyncIterator[bytes]:
+        task_id: str = "",
+    ) -> AsyncIterator[bytes | Stderr]:
         """Yields pieces of at most 64 KiB.
 
         Raises Unavailable if the runner is not connected or interrupts the logs, NotFound if it has none, Exhausted if
@@ -108,9 +109,9 @@ class StreamedLogs:
                 reason="TOO_MANY_CALLS",
             )
         stream_id = secrets.token_hex(16)
-        transfer = self._transfers[stream_id] = Transfer(runner_uid, user)
+        transfer = self._transfers[stream_id] = Transfer[bytes | Stderr](runner_uid, user)
         try:
-            self._streams.push(runner_uid, LogRequest(stream_id, session_uid, tail_lines, follow, since))
+            self._streams.push(runner_uid, LogRequest(stream_id, session_uid, tail_lines, follow, since, task_id))
             await transfer.answer()
             while (piece := await transfer.get()) is not None:
                 yield piece
@@ -118,7 +119,7 @@ class StreamedLogs:
             del self._transfers[stream_id]
             transfer.abandon()
 
-    async def deliver(self, runner_uid: str, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+    async def deliver(self, runner_uid: str, stream_id: str, pieces: AsyncIterator[bytes | Stderr]) -> None:
         """Receives logs from a runner until they end or the reader disconnects.
 
         A NotFound raised by `pieces` is passed to the reader: the runner has no logs to send. Raises NotFound for a

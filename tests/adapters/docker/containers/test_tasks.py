@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
 import docker.errors
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from netvps.adapters.docker.containers.tasks import TaskContainers
+from netvps.adapters.docker.containers.tasks import TaskContainers, frames
 from netvps.adapters.docker.errors import ContainerNameTaken
 from netvps.domain.runner.docker_names import task_container_name, task_labels
+from netvps.domain.session.exec import Stderr
 
 NODE, TASK = "0000000000009", "0000000000001-3"
 
@@ -52,3 +56,13 @@ async def test_a_task_is_found_with_its_epoch_and_error() -> None:
 async def test_a_container_of_another_program_is_left_alone(labels: dict[str, str]) -> None:
     with pytest.raises(ContainerNameTaken, match="is not this runner's"):
         await tasks(labels).find(TASK, "alice")
+
+
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=20))), st.integers(0, 30))
+def test_frames_of_a_log_are_split_and_a_cut_one_is_left_out(written: list[tuple[bool, bytes]], cut: int) -> None:
+    whole = [bytes([1 + apart, 0, 0, 0]) + len(data).to_bytes(4, "big") + data for apart, data in written]
+    expected = [Stderr(data) if apart else data for apart, data in written]
+    assert list(frames(BytesIO(b"".join(whole)))) == expected
+    body = b"".join(whole)
+    read = list(frames(BytesIO(body[: max(0, len(body) - cut)])))
+    assert read == expected[: len(read)]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from tests.rpc.site import Site
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.domain.session.spec import SessionSpec
+from netvps.domain.task.spec import TaskSpec
+from netvps.errors import Unavailable
+
+if TYPE_CHECKING:
+    from tests.rpc.site import Site
 
 
 async def test_tasks_over_the_wire(site: Site) -> None:
-    from netvps.domain.session.spec import SessionSpec
-    from netvps.domain.task.spec import TaskSpec
-
     job = TaskSpec(("make",), SessionSpec(image="debian:12", cpus=1.0, env={"A": "1"}))
     made = await site.do(lambda client: client.create_tasks(job, 3))
     assert [(task.index, task.count, task.state, task.job.command) for task in made] == [
@@ -23,3 +29,6 @@ async def test_tasks_over_the_wire(site: Site) -> None:
     assert left == made[1:]
     ended = await site.do(lambda client: client.cancel_tasks(array))
     assert [task.state for task in ended] == ["CANCELLED"] * 3
+    assert await site.do(lambda client: client.wait_tasks(array)) == (ended, True)
+    with pytest.raises(Unavailable, match="has no log yet: cancelled before it was started"):
+        await site.do(lambda client: [*client.read_task_logs(f"{array}-0")])
