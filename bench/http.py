@@ -1,8 +1,10 @@
 """`http`: an app through the gateway's URLs, beside the same app reached directly and through Caddy alone.
 
 The app listens on loopback in a session, whose URL is public, and on all addresses of a container. Each request has a
-connection of its own. The CPU time is that of the programs in between: the gateway with the server that it asks, or
-Caddy; those in the session and the container are the app's own.
+client's connection of its own. The CPU time is that of the programs in between: the gateway, the server, the process
+before the tunnel's port and the runner; or Caddy. What runs in the session and the container is the app's own.
+
+WebSockets are spread over sessions, each of which has 2,000 connections at most.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 _PORT: Final = 8080
 _REQUESTS: Final = 300
 _MEGABYTES: Final = int(os.environ.get("BENCH_MEGABYTES", "256"))
-_IDLE: Final = 10_000
+_IDLE, _IDLE_OF_SESSION = 10_000, 1900
 _OURS, _DIRECT, _CADDY = "netvps", "directly", "Caddy"
 _SOURCE: Final = Path(__file__).with_name("app") / "main.go"
 
@@ -75,27 +77,40 @@ def measure(rounds: int) -> list[Row]:
         place.up()
         app, image = _built(place.folder), stack.enter_context(debian(place))
         ways = {_OURS: stack.enter_context(_session(place, app, image))}
+        ours = _programs(place)
         ways[_DIRECT] = stack.enter_context(_container(app, image))
         ways[_CADDY], caddy = stack.enter_context(_caddy(ways[_DIRECT], place.folder))
-        server, gateway = _programs(place)
-        pids = {_OURS: [server, gateway], _CADDY: [caddy]}
+        pids = {_OURS: [*ours.values()], _CADDY: [caddy]}
         rows = _latencies(rounds, ways)
         rates = {name: partial(_rate, ways[name], used) for name, used in pids.items()}
         rows.append(Row("requests a core", "1/s", in_turn(rounds, rates), Goal(Measure.MEDIAN, 3000, at_least=True)))
         for label, name in (("down", "down"), ("up", "up")):
             streams = {each: partial(_megabytes_a_second, getattr(way, name)) for each, way in ways.items()}
             rows.append(Row(f"{_MEGABYTES} MiB {label}", "MB/s", in_turn(rounds, streams)))
-        count = _IDLE if rounds > 1 else 100
-        grown = _grown(ways[_OURS], gateway, count)
-        rows.append(Row(f"{count:,} idle WebSockets", "MB", {_OURS: [grown]}, Goal(Measure.MEDIAN, 300)))
+        idle = [ways[_OURS]]
+        count = min(_IDLE, _files() // 2 - 500) if rounds > 1 else 100
+        idle += [stack.enter_context(_session(place, app, image)) for _ in range(count // _IDLE_OF_SESSION)]
+        grown = _grown(idle, ours, count)
+        label = f"{count:,} idle WebSockets"
+        rows.append(Row(label, "MB", {_OURS: [grown["gateway"]]}, Goal(Measure.MEDIAN, 300)))
+        rows.append(Row(f"{label}, all programs in between", "MB", {_OURS: [sum(grown.values())]}))
         return rows
 
 
-def _programs(place: Place) -> tuple[int, int]:
-    """The process ids of the server, and of the gateway, which is its child."""
-    server = next(pid for name, pid in place.programs() if name == "server")
-    named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(server)}
-    return server, next(pid for pid, words in named.items() if b"netvps.programs.http" in words)
+def _programs(place: Place) -> dict[str, int]:
+    """The process ids of the programs between a client and a session, by name."""
+    pids = dict(place.programs())
+    named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(pids["server"])}
+    gateway = next(pid for pid, words in named.items() if b"netvps.programs.http" in words)
+    front = next(pid for pid, words in named.items() if words.endswith(b"\0front\0"))
+    return {"gateway": gateway, "server": pids["server"], "front": front, "runner": pids["runner"]}
+
+
+def _files() -> int:
+    """Allows this process as many open files as it may have, and returns their number. The gateway has two each."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def _latencies(rounds: int, ways: dict[str, Way]) -> list[Row]:
@@ -125,19 +140,18 @@ def _megabytes_a_second(work: Callable[[], None]) -> float:
     return (_MEGABYTES << 20) / 1e3 / milliseconds(work)
 
 
-def _grown(way: Way, pid: int, count: int) -> float:
-    """How much larger a process is, in megabytes, while so many WebSockets are open and idle."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, count + 1000)), hard))
-    before = proportional_bytes(pid)
-    head = f"GET /idle HTTP/1.1\r\nHost: {way.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".encode()
+def _grown(ways: list[Way], pids: dict[str, int], count: int) -> dict[str, float]:
+    """How much larger processes are, in megabytes, while WebSockets are open and idle, spread over sessions."""
+    before = {name: proportional_bytes(pid) for name, pid in pids.items()}
     with contextlib.ExitStack() as stack:
-        for _ in range(count):
+        for number in range(count):
+            way = ways[number % len(ways)]
             client = stack.enter_context(socket.create_connection(way.address, 60))
-            client.sendall(head)
+            head = f"GET /idle HTTP/1.1\r\nHost: {way.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            client.sendall(head.encode())
             if not client.recv(1024).startswith(b"HTTP/1.1 101 "):
                 raise RuntimeError("a WebSocket was refused")
-        return (proportional_bytes(pid) - before) / 1e6
+        return {name: (proportional_bytes(pid) - before[name]) / 1e6 for name, pid in pids.items()}
 
 
 def _built(folder: Path) -> Path:
