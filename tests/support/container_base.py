@@ -15,7 +15,7 @@ from typing import Final
 from tests.support.images import archive_with, libraries
 
 RUNNER_PROGRAMS: Final = ("nft", "iptables")
-_LEFT_OUT: Final = ("site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "lib2to3", "__pycache__")
+_LEFT_OUT: Final = ("site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "lib2to3")
 _WHEELS: Final = Path("/usr/share/python-wheels")
 """Where Debian has the pip of its venv module."""
 
@@ -53,7 +53,8 @@ def _site() -> Path:
 
 
 def _needed(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if Path(member.name).name in _LEFT_OUT or "config-3" in member.name else member
+    left_out = Path(member.name).name in _LEFT_OUT or "config-3" in member.name or ".opt-" in member.name
+    return None if left_out else member
 
 
 def _wheel(package: metadata.Distribution, folder: Path) -> str:
