@@ -193,7 +193,7 @@ def test_named_gpus_are_refused_with_those_that_are_free_and_who_has_the_others(
         f"the GPUs that it names are on several runners: {gpu_id(1)} on a, {gpu_id(3)} on b; name those of one"
     )
     assert why(1, 2) == (
-        f"it waits for GPUs that other sessions hold: {gpu_id(1)} (mine.alice), {gpu_id(2)} (a session of another user)"
+        f"it waits for GPUs that others hold: {gpu_id(1)} (mine.alice), {gpu_id(2)} (a session of another user)"
     )
 
 

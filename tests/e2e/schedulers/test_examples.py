@@ -13,20 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.documents.printed import run_printed, words_of
-from tests.e2e.system import Account, System, new_system
+from tests.e2e.system import Account, System
 from tests.project.doc_pages import ROOT, run_lines
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
-
-
-@pytest.fixture
-def system(busybox: str) -> Iterator[System]:
-    made = new_system()
-    try:
-        made.up("--default-image", busybox)
-        yield made
-    finally:
-        made.destroy()
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ async def test_named_gpus_are_waited_for(world: World) -> None:
     first = await world.session("first", spec=SessionSpec(gpu_ids=(gpu_id(1),)))
     assert first.gpus == (gpu_id(1),)
     waiting = await world.session("second", spec=SessionSpec(gpu_ids=(gpu_id(1),)))
-    assert waiting.message == f"it waits for GPUs that other sessions hold: {gpu_id(1)} (first.alice)"
+    assert waiting.message == f"it waits for GPUs that others hold: {gpu_id(1)} (first.alice)"
     unknown = await world.session("third", spec=SessionSpec(gpu_ids=(gpu_id(9),)))
     assert unknown.message == f"no runner that is online has {gpu_id(9)}; free are lab1: {gpu_id(0)}"
     await stopped(world, first)
