@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from netvps.domain.access.accounts import Role
+from netvps.domain.access.oidc import LoginRules
 from netvps.errors import ConfigError
 from netvps.settings import RunnerSettings, ServerSettings, load, refuse_unknown_variables
 
@@ -121,6 +124,37 @@ def test_the_environment_overrules_a_secret_of_the_file(monkeypatch: pytest.Monk
 def test_an_unreadable_secret_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"join_token_file .* cannot be read"):
         load(RunnerSettings, {"join_token_file": str(tmp_path / "none")})
+
+
+OIDC = '[server]\noidc_issuer = "https://login.example"\noidc_client_id = "netvps"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (OIDC, "neither oidc_groups nor oidc_domains is: everybody with an account there would get in"),
+        ('[server]\noidc_groups = "lab"\n', "oidc_groups is set, but oidc_issuer and oidc_client_id are not both"),
+        ('[server]\noidc_issuer = "https://login.example"\n', "give both, or none"),
+        ('[server]\noidc_issuer = "http://login.example"\n', "give the https URL that the issuer calls itself"),
+        ('[server]\noidc_issuer = "login.example"\n', "give the https URL that the issuer calls itself"),
+        (f'{OIDC}oidc_role = "admin"\n', "oidc_role: 'admin' is wrong"),
+    ],
+)
+def test_an_issuer_that_lets_in_too_many_or_is_incomplete_is_reported(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(ServerSettings, {}, _file(tmp_path, text))
+
+
+def test_the_rules_of_an_issuer(tmp_path: Path) -> None:
+    assert load(ServerSettings, {}).login_rules is None
+    more = 'oidc_groups = ["lab", "staff"]\noidc_domains = "Example.org, "\noidc_role = "viewer"\n'
+    (tmp_path / "secret").write_text("hush\n")
+    settings = load(ServerSettings, {"oidc_client_secret_file": str(tmp_path / "secret")}, _file(tmp_path, OIDC + more))
+    rules = LoginRules("https://login.example", "netvps", "netvps", "preferred_username", ("lab", "staff"))
+    assert settings.login_rules == replace(rules, domains=("example.org",), role=Role.VIEWER)
+    assert settings.read_oidc_secret() == "hush"
+    (tmp_path / "secret").write_text("another\n")
+    assert settings.read_oidc_secret() == "another"
 
 
 def test_settings_are_frozen() -> None:

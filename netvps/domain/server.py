@@ -40,3 +40,5 @@ class ServerInfo:
     registration: Registration = Registration.CLOSED
     """Who may make an account for themselves."""
     api_address: str = ""
+    oidc_issuer: str = ""
+    """URL of the OIDC issuer with whose accounts people log in; "" for none."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
+    from netvps.domain.access.oidc import Claims, DeviceCode, LoginRules, LoginState
     from netvps.domain.filter.kinds import Filter
     from netvps.domain.metrics import Measurement
     from netvps.domain.overlay.peer_health import Link
@@ -56,6 +57,7 @@ class Reader(Protocol):
     | ssh_key | fingerprint | fingerprint, owner |
     | share | session, user: "UID.NAME" | session, user, owner |
     | invitation | kid | issuer |
+    | external_account | key: "ISSUER SUBJECT" | user |
     | url | key: "UID/PORT", "UID/LINK" or a host | session, owner |
     | credential | kid | purpose, subject, used_by, used_for |
     | lease | cidr | runner |
@@ -210,6 +212,23 @@ class CertificateAuthority(Protocol):
         self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime, life: timedelta | None = None
     ) -> str:
         """Signs an SSH user certificate (OpenSSH form), valid from a minute ago for `life`, by default two minutes."""
+
+
+class OidcIssuer(Protocol):
+    """An OIDC issuer that logs people in by the device flow."""
+
+    @property
+    def rules(self) -> LoginRules:
+        """Who may log in."""
+
+    async def start(self) -> DeviceCode:
+        """Asks for a code. Raises Unavailable, WrongState."""
+
+    async def ask(self, device_code: str) -> Claims | LoginState:
+        """The checked claims of the person who confirmed the code, or how far the login is.
+
+        Raises Unauthenticated, Unavailable, WrongState.
+        """
 
 
 class Vault(Protocol):

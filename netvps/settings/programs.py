@@ -22,6 +22,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
+from netvps.domain.access.accounts import Role
+from netvps.domain.access.oidc import ANYONE, LoginRules
 from netvps.domain.http.site import LOCAL, Site
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
 from netvps.settings.image_values import images_for_runners, repository_name, runner_labels
@@ -34,9 +36,11 @@ from netvps.settings.values import (
     host_names,
     idle_time,
     ip_address,
+    issuer_url,
     joined,
     networks,
     own_name,
+    parts,
     url_of_domain,
 )
 
@@ -45,7 +49,6 @@ if TYPE_CHECKING:
 
     from pydantic_settings import PydanticBaseSettingsSource
 
-    from netvps.domain.access.accounts import Role
     from netvps.domain.access.quota import Quota
 
 # RFC 1918, and RFC 6598 (carrier-grade NAT).
@@ -162,6 +165,27 @@ class ServerSettings(Settings):
         description="who may make an account for themselves: closed (admins add users), invite_only (those with an"
         " invitation) or open (all who reach the API)",
     )
+    oidc_issuer: Annotated[str, AfterValidator(issuer_url)] = Field(
+        default="", description="URL of an OIDC issuer with whose accounts people log in, by the device flow"
+    )
+    oidc_client_id: str = Field(default="", description="this server's client at the issuer")
+    oidc_client_secret: SecretStr | None = Field(default=None, description="secret of that client, if it has one")
+    oidc_client_secret_file: Path | None = Field(default=None, description="file with the secret of that client")
+    oidc_audience: str = Field(default="", description="audience of ID tokens; by default the client")
+    oidc_user_claim: str = Field(
+        default="preferred_username", description="claim from which the name of a user is made, up to an @"
+    )
+    oidc_groups: Annotated[str, BeforeValidator(joined), AfterValidator(parts), Repeatable()] = Field(
+        default="", description="groups (claim groups) whose members may log in; several with commas"
+    )
+    oidc_domains: Annotated[str, BeforeValidator(joined), AfterValidator(parts), Repeatable()] = Field(
+        default="",
+        description="domains of verified email addresses with which people may log in, or * for all accounts of the"
+        " issuer; several with commas",
+    )
+    oidc_role: Literal["viewer", "user", "operator"] = Field(
+        default="user", description="role of accounts that a login makes"
+    )
     quota: Annotated[str, BeforeValidator(joined), AfterValidator(quotas), Repeatable()] = Field(
         default="",
         description="what the sessions of each user with a role may have together, ROLE:RESOURCE=AMOUNT, for example"
@@ -258,6 +282,39 @@ class ServerSettings(Settings):
                 " open: listen on 127.0.0.1, or put a proxy with TLS in front and set apps_url to its https URL"
             )
         return self
+
+    @model_validator(mode="after")
+    def _oidc_is_complete(self) -> Self:
+        given = sorted(name for name in self.model_fields_set if name.startswith("oidc_") and getattr(self, name))
+        if given and not (self.oidc_issuer and self.oidc_client_id):
+            raise ValueError(f"{given[0]} is set, but oidc_issuer and oidc_client_id are not both: give both, or none")
+        if self.oidc_issuer and not (self.oidc_groups or self.oidc_domains):
+            raise ValueError(
+                "oidc_issuer is set, but neither oidc_groups nor oidc_domains is: everybody with an account there would"
+                f" get in; give groups or domains, or {ANYONE} as oidc_domains if that is meant"
+            )
+        return self
+
+    @property
+    def login_rules(self) -> LoginRules | None:
+        """Who of the OIDC issuer may log in; None without an issuer."""
+        if not self.oidc_issuer:
+            return None
+        return LoginRules(
+            self.oidc_issuer,
+            self.oidc_client_id,
+            self.oidc_audience or self.oidc_client_id,
+            self.oidc_user_claim,
+            tuple(filter(None, self.oidc_groups.split(","))),
+            tuple(filter(None, self.oidc_domains.lower().split(","))),
+            Role(self.oidc_role.upper()),
+        )
+
+    def read_oidc_secret(self) -> str:
+        """The secret of the client at the issuer, read from its file again; "" for none. Raises ValueError."""
+        if self.oidc_client_secret_file is not None:
+            return read_secret(self.oidc_client_secret_file, "oidc_client_secret_file")
+        return self.oidc_client_secret.get_secret_value() if self.oidc_client_secret else ""
 
     @property
     def quota_of_roles(self) -> Mapping[Role, Quota]:

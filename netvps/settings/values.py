@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from urllib.parse import urlsplit
 
 from netvps.domain.http.site import Site
 from netvps.domain.names import label_from
@@ -79,6 +80,20 @@ def url_of_domain(value: str) -> str:
         return value and Site.parse(value, "").url(Site.parse(value, "").domain)
     except InvalidInput as error:
         raise ValueError(error.violations[0].description) from None
+
+
+def issuer_url(value: str) -> str:
+    """Validates the URL of an OIDC issuer; "" stands for none."""
+    url = urlsplit(value)
+    loopback = url.scheme == "http" and url.hostname in {"localhost", "127.0.0.1", "::1"}
+    if value and (not url.hostname or url.query or url.fragment or (url.scheme != "https" and not loopback)):
+        raise ValueError("give the https URL that the issuer calls itself, for example https://login.example.org")
+    return value
+
+
+def parts(value: str) -> str:
+    """Removes spaces around parts that are separated by commas."""
+    return ",".join(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
 
 def idle_time(value: float) -> float:

@@ -11,6 +11,7 @@ from typing import Any, Self, cast
 from netvps.client import Client, WatchEvent
 from netvps.domain.access.accounts import ApiKey, SshKey
 from netvps.domain.access.audit import AuditQuery, AuditRecord
+from netvps.domain.access.oidc import LoginState
 from netvps.domain.access.sharing import NamedShare, Share, ShareRole
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.filter.kinds import SessionFilter
@@ -74,6 +75,7 @@ class FakeClient(FakePeople, FakeUrls, FakeScheduling):
     keys: list[SshKey] = field(default_factory=list)
     shares: list[NamedShare] = field(default_factory=list)
     api_keys: list[ApiKey] = field(default_factory=list)
+    login_answers: list[LoginState | BaseException] = field(default_factory=list)
     records: list[AuditRecord] = field(default_factory=list)
     taken: frozenset[str] = frozenset()
     """Fingerprints that belong to another user."""

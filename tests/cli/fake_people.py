@@ -9,6 +9,7 @@ from typing import Any
 
 from netvps.domain.access.accounts import ApiKey, Role, Scope, User
 from netvps.domain.access.invitations import InvitationState, InvitationView
+from netvps.domain.access.oidc import LoginState, StartedLogin
 from netvps.domain.access.quota import NO_LIMIT, Amounts, Quota, QuotaUse
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -18,6 +19,7 @@ class FakePeople:
     """Users, their API keys, and invitations."""
 
     api_keys: list[ApiKey]
+    login_answers: list[LoginState | BaseException]
 
     def _ask(self, method: str, *arguments: Any) -> None:
         raise NotImplementedError
@@ -60,6 +62,19 @@ class FakePeople:
     def register_user(self, name: str, public_key: str, token: str = "") -> tuple[User, str]:
         self._ask("register_user", name, public_key.split(maxsplit=1)[0], token)
         return User(name, Role.USER, MOMENT), "nv_kid_secret"
+
+    def start_login(self) -> StartedLogin:
+        self._ask("start_login")
+        url = "https://login.example/device"
+        ends = datetime.now(UTC) + timedelta(minutes=10)
+        return StartedLogin("sealed", "WDJB-MJHT", url, f"{url}?user_code=WDJB-MJHT", ends, 5.0)
+
+    def finish_login(self, token: str, public_key: str) -> tuple[User, str, datetime] | LoginState:
+        self._ask("finish_login", token, public_key.split(maxsplit=1)[0])
+        answer = self.login_answers.pop(0) if self.login_answers else LoginState.DONE
+        if isinstance(answer, BaseException):
+            raise answer
+        return (User("ann", Role.USER, MOMENT), "nv_kid_secret", MOMENT) if answer is LoginState.DONE else answer
 
     def create_invitation(self, role: Role, *, ttl: float | None = None, note: str = "") -> tuple[InvitationView, str]:
         self._ask("create_invitation", role, ttl, note)

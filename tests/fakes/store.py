@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.access.audit import FIRST, pruned, record
 from netvps.domain.access.invitations import Invitation
+from netvps.domain.access.oidc import ExternalAccount
 from netvps.domain.access.sharing import Share
 from netvps.domain.http.stored import StoredUrl
 from netvps.domain.image.image import DefaultImage
@@ -67,6 +68,7 @@ KINDS: dict[type[Any], Kind] = {
     SshKey: Kind(("fingerprint", "owner"), ("fingerprint",), unique=(("fingerprint",),)),
     Credential: Kind(("purpose", "subject", "used_by", "used_for")),
     Invitation: Kind(("issuer",)),
+    ExternalAccount: Kind(("user",)),
     Share: Kind(("session", "user", "owner"), ("session", "user")),
     StoredUrl: Kind(("session", "owner")),
     SessionLease: Kind(),

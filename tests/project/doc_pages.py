@@ -26,6 +26,7 @@ RUN: Final = {
     "docs/tasks.md": "test_tasks.py",
     "docs/http.md": "test_urls.py",
     "docs/keys.md": "test_pages.py",
+    "docs/login.md": "test_pages.py",
     "docs/people.md": "test_pages.py",
     "docs/ports.md": "test_pages.py",
     "docs/sleep.md": "test_pages.py",

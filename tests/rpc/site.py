@@ -32,12 +32,14 @@ from netvps.rpc.client.channel import Endpoint
 from netvps.rpc.client.client import Client
 from netvps.rpc.client.link_client import RunnerLink
 from netvps.rpc.convert.runner.netmap import encoded
-from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
+from netvps.rpc.server.listeners import Addresses, Certificate
+from netvps.rpc.server.server import ApiServer, Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.audit import AuditLog
 from netvps.services.access.invitations import Invitations
 from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
+from netvps.services.access.oidc_logins import OidcLogins
 from netvps.services.access.quotas import Quotas
 from netvps.services.access.registration import Registrations
 from netvps.services.access.ssh_certificates import SshCertificates
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand
     from netvps.domain.session.session import Session
     from netvps.domain.tunnel import AgentHello, Frame, FromAgent, ToAgent
+    from netvps.services.ports import OidcIssuer
 
 T = TypeVar("T")
 
@@ -253,6 +256,7 @@ async def open_site(
     local_users: Mapping[int, str] | None = None,
     addresses: Addresses | None = None,
     registration: Registration = Registration.INVITE_ONLY,
+    issuer: OidcIssuer | None = None,
 ) -> AsyncIterator[Site]:
     """Everything runs until the block ends; uid 0 (or whoever runs the tests) is root."""
     numbers = itertools.count(1)
@@ -310,6 +314,7 @@ async def open_site(
             stored_urls=StoredUrls(store, now, visits),
             ssh_keys=SshKeys(store, now, new_uid),
             invitations=Invitations(store, now, ca, registration),
+            oidc_logins=OidcLogins(store, now, new_uid, ca.vault, issuer),
             registrations=Registrations(store, now, new_uid, ca, registration),
             shares=Shares(store, now, feed),
             leases=Leases(store, now),
@@ -332,6 +337,7 @@ async def open_site(
                 f":{server.link_port}",
                 "debian:12",
                 registration=registration,
+                oidc_issuer=issuer.rules.issuer if issuer else "",
             ),
         )
         server = ApiServer(

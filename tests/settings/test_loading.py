@@ -23,7 +23,7 @@ def test_remembered_flags_come_after_the_environment_and_before_the_file(
 
 
 def test_secrets_are_those_with_a_file() -> None:
-    assert secrets_of(ServerSettings) == ["database_url"]
+    assert secrets_of(ServerSettings) == ["database_url", "oidc_client_secret"]
     assert secrets_of(RunnerSettings) == ["join_token"]
 
 

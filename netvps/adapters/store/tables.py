@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Ta
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.access.audit import FIRST
 from netvps.domain.access.invitations import Invitation
+from netvps.domain.access.oidc import ExternalAccount
 from netvps.domain.access.sharing import Share
 from netvps.domain.http.stored import StoredUrl
 from netvps.domain.image.image import DefaultImage
@@ -247,6 +248,7 @@ _KINDS = (
         indexed=(("subject",), ("purpose", "used_by"), ("used_for",)),
     ),
     _kind(Invitation, ("issuer",), indexed=(("issuer",),)),
+    _kind(ExternalAccount, ("user",), indexed=(("user",),)),
     _kind(Share, ("session", "user", "owner"), indexed=(("session",), ("user",), ("owner",))),
     _kind(StoredUrl, ("session", "owner"), indexed=(("session",), ("owner",))),
     _kind(SessionLease),

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anetvps/api/v1/server.proto\x12\rnetvps.api.v1\"\x16\n\x14GetServerInfoRequest\"\x8d\x02\n\nServerInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x16\n\x0e\x63\x61_certificate\x18\x03 \x01(\t\x12\x13\n\x0bssh_address\x18\x04 \x01(\t\x12\x14\n\x0cssh_host_key\x18\x05 \x01(\t\x12\x13\n\x0bssh_host_ca\x18\x06 \x01(\t\x12\x14\n\x0clink_address\x18\x07 \x01(\t\x12\x15\n\rdefault_image\x18\x08 \x01(\t\x12\r\n\x05names\x18\t \x03(\t\x12\x31\n\x0cregistration\x18\n \x01(\x0e\x32\x1b.netvps.api.v1.Registration\x12\x13\n\x0b\x61pi_address\x18\x0b \x01(\t*z\n\x0cRegistration\x12\x1c\n\x18REGISTRATION_UNSPECIFIED\x10\x00\x12\x17\n\x13REGISTRATION_CLOSED\x10\x01\x12\x1c\n\x18REGISTRATION_INVITE_ONLY\x10\x02\x12\x15\n\x11REGISTRATION_OPEN\x10\x03\x32`\n\rServerService\x12O\n\rGetServerInfo\x12#.netvps.api.v1.GetServerInfoRequest\x1a\x19.netvps.api.v1.ServerInfoB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anetvps/api/v1/server.proto\x12\rnetvps.api.v1\"\x16\n\x14GetServerInfoRequest\"\xa2\x02\n\nServerInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x16\n\x0e\x63\x61_certificate\x18\x03 \x01(\t\x12\x13\n\x0bssh_address\x18\x04 \x01(\t\x12\x14\n\x0cssh_host_key\x18\x05 \x01(\t\x12\x13\n\x0bssh_host_ca\x18\x06 \x01(\t\x12\x14\n\x0clink_address\x18\x07 \x01(\t\x12\x15\n\rdefault_image\x18\x08 \x01(\t\x12\r\n\x05names\x18\t \x03(\t\x12\x31\n\x0cregistration\x18\n \x01(\x0e\x32\x1b.netvps.api.v1.Registration\x12\x13\n\x0b\x61pi_address\x18\x0b \x01(\t\x12\x13\n\x0boidc_issuer\x18\x0c \x01(\t*z\n\x0cRegistration\x12\x1c\n\x18REGISTRATION_UNSPECIFIED\x10\x00\x12\x17\n\x13REGISTRATION_CLOSED\x10\x01\x12\x1c\n\x18REGISTRATION_INVITE_ONLY\x10\x02\x12\x15\n\x11REGISTRATION_OPEN\x10\x03\x32`\n\rServerService\x12O\n\rGetServerInfo\x12#.netvps.api.v1.GetServerInfoRequest\x1a\x19.netvps.api.v1.ServerInfoB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,12 +32,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.server_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_REGISTRATION']._serialized_start=341
-  _globals['_REGISTRATION']._serialized_end=463
+  _globals['_REGISTRATION']._serialized_start=362
+  _globals['_REGISTRATION']._serialized_end=484
   _globals['_GETSERVERINFOREQUEST']._serialized_start=45
   _globals['_GETSERVERINFOREQUEST']._serialized_end=67
   _globals['_SERVERINFO']._serialized_start=70
-  _globals['_SERVERINFO']._serialized_end=339
-  _globals['_SERVERSERVICE']._serialized_start=465
-  _globals['_SERVERSERVICE']._serialized_end=561
+  _globals['_SERVERINFO']._serialized_end=360
+  _globals['_SERVERSERVICE']._serialized_start=486
+  _globals['_SERVERSERVICE']._serialized_end=582
 # @@protoc_insertion_point(module_scope)

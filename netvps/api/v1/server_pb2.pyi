@@ -81,6 +81,7 @@ class ServerInfo(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     REGISTRATION_FIELD_NUMBER: _builtins.int
     API_ADDRESS_FIELD_NUMBER: _builtins.int
+    OIDC_ISSUER_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the program."""
     cluster_id: _builtins.str
@@ -101,6 +102,8 @@ class ServerInfo(_message.Message):
     """How people get an account besides by an admin."""
     api_address: _builtins.str
     """Address of this API: "HOST:PORT", like ssh_address; empty if it listens on the local socket only."""
+    oidc_issuer: _builtins.str
+    """URL of the OIDC issuer with whose accounts people log in (LoginService); empty if there is none."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names and addresses in the TLS certificate of the API, those of --public-name first."""
@@ -119,10 +122,11 @@ class ServerInfo(_message.Message):
         names: _abc.Iterable[_builtins.str] | None = ...,
         registration: Global___Registration.ValueType = ...,
         api_address: _builtins.str = ...,
+        oidc_issuer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_address", b"api_address", "ca_certificate", b"ca_certificate", "cluster_id", b"cluster_id", "default_image", b"default_image", "link_address", b"link_address", "names", b"names", "registration", b"registration", "ssh_address", b"ssh_address", "ssh_host_ca", b"ssh_host_ca", "ssh_host_key", b"ssh_host_key", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_address", b"api_address", "ca_certificate", b"ca_certificate", "cluster_id", b"cluster_id", "default_image", b"default_image", "link_address", b"link_address", "names", b"names", "oidc_issuer", b"oidc_issuer", "registration", b"registration", "ssh_address", b"ssh_address", "ssh_host_ca", b"ssh_host_ca", "ssh_host_key", b"ssh_host_key", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

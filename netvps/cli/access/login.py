@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from netvps.cli.help.completion import complete_context
 from netvps.cli.server import connect, contexts
 from netvps.cli.ui.output import emit, note
 from netvps.domain.names import label_from
-from netvps.errors import Unauthenticated
+from netvps.errors import NotPermitted, Unauthenticated
 
 if TYPE_CHECKING:
     from netvps.domain.server import ServerInfo
@@ -37,19 +38,54 @@ PORT = "7443"
     help="The CA's fingerprint, if you have it; nothing is asked then.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Trust the server as it answers now, without asking.")
+@click.option("--sso", is_flag=True, help="Log in with your company's account, in a browser, instead of an API key.")
+@click.option(
+    "--ssh-key",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="With --sso: your public SSH key; by default one of ~/.ssh or your ssh-agent, or a new one.",
+)
 @config_ssh.option
-def login(*, host: str, name: str, key_file: str | None, ca_fingerprint: str, yes: bool, config: bool) -> None:
+def login(
+    *,
+    host: str,
+    name: str,
+    key_file: str | None,
+    ca_fingerprint: str,
+    yes: bool,
+    sso: bool,
+    ssh_key: str | None,
+    config: bool,
+) -> None:
     """Remember a server and your API key, and talk to it from now on.
 
-    The key comes from a prompt, from stdin, or from --key-file, never from the command line.
+    The key comes from a prompt, from stdin, or from --key-file, never from the command line. With --sso, the server
+    makes one for you once you confirm a code in a browser.
 
     Example: netvps login gateway.example
     """
+    if (sso and key_file) or (ssh_key and not sso):
+        raise click.UsageError("--sso needs no --key-file, and --ssh-key is for --sso: choose one way to log in")
     address = with_port(host)
     name = name or label_from(address.rpartition(":")[0], "server")
     info = server_info(address)
+    if sso and not info.oidc_issuer:
+        raise NotPermitted(
+            f"{address} has no issuer of company accounts: log in with an API key, with netvps login {host}"
+        )
     trust(address, fingerprint(info.ca_certificate), ca_fingerprint, yes=yes)
-    context = contexts.Context(name, address, info.ca_certificate, _api_key(key_file))
+    context = contexts.Context(name, address, info.ca_certificate)
+    if sso:
+        from netvps.cli.people.sso import log_in
+
+        contexts.check(context)
+        secret, ends = log_in(context, ssh_key)
+        note(f"the API key works until {ends:%Y-%m-%d %H:%M} UTC; log in again then")
+    else:
+        if info.oidc_issuer and not key_file:
+            note(f"to log in with your account at {info.oidc_issuer} instead: netvps login {host} --sso")
+        secret = _api_key(key_file)
+    context = replace(context, api_key=secret)
     with connect.dial(context) as client:
         me = client.get_user("me")
         contexts.save(context)

@@ -69,7 +69,7 @@ def register(
     trust(address, fingerprint(info.ca_certificate), token.rpartition("_")[2] or ca_fingerprint, yes=yes)
     server = contexts.Context(name, address, info.ca_certificate)
     contexts.check(server)
-    key = _key(key_file)
+    key = own_key(key_file)
     with connect.dial(server) as stranger:
         made, secret = stranger.register_user(user, f"{key.text} {key.comment}".strip(), token)
     server = contexts.Context(name, address, info.ca_certificate, secret)
@@ -100,7 +100,7 @@ def _token(file: str | None, *, required: bool) -> str:
     return token
 
 
-def _key(file: str | None) -> PublicKey:
+def own_key(file: str | None) -> PublicKey:
     """The public half of a key that this person can use here."""
     from netvps.cli.access.local_keys import generate, local_keys, read
 

@@ -25,6 +25,8 @@ OPEN: Final = frozenset(
     {
         "EnrollmentService/BootAgent",
         "EnrollmentService/JoinRunner",
+        "LoginService/FinishLogin",
+        "LoginService/StartLogin",
         "RegistrationService/RegisterUser",
         "ServerService/GetServerInfo",
     }

@@ -11,11 +11,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.netlink.interfaces.mac import link_mac
+from netvps.adapters.oidc.issuer import Issuer
 from netvps.domain.image.ahead import ImageAhead
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
@@ -41,13 +40,15 @@ from netvps.programs.wiring.served_names import served_names
 from netvps.programs.wiring.tunnel_front import start_front
 from netvps.programs.wiring.upkeep import compact, expiring
 from netvps.rpc.convert.runner.netmap import encoded
+from netvps.rpc.server.listeners import Addresses, Certificate
 from netvps.rpc.server.open_calls import CallLimits
-from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
+from netvps.rpc.server.server import ApiServer, Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.audit import AuditLog
 from netvps.services.access.invitations import Invitations
 from netvps.services.access.key_uses import KeyUseLog
 from netvps.services.access.logins import Logins
+from netvps.services.access.oidc_logins import OidcLogins
 from netvps.services.access.quotas import Quotas
 from netvps.services.access.registration import Registrations
 from netvps.services.access.ssh_certificates import SshCertificates
@@ -100,7 +101,6 @@ if TYPE_CHECKING:
 
 _CALLS_GRACE: Final = 5.0
 """Seconds that running calls get to end; runners and watchers are asked to reconnect."""
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,10 @@ class _Parts:
         apps = await start_apps(stack, settings, worker, access, store=self.store, feed=self.feed, vault=self.ca.vault)
         commands = Commands(dialer, upstream, logins)
         rules.running_commands = commands.running
-        services = await self._services(worker, commands, rules, snapshots, access=access, apps=apps)
+        who = settings.login_rules
+        issuer = await stack.enter_async_context(Issuer(who, settings.read_oidc_secret)) if who else None
+        oidc = OidcLogins(self.store, clock.now, clock.new_uid, self.ca.vault, issuer)
+        services = await self._services(worker, commands, rules, snapshots, access=access, apps=apps, oidc_logins=oidc)
         own = self.ca.server_certificate(self.names)
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
         front = await start_front(stack, settings.listen, settings.link_port, behind, tunnels)
@@ -271,6 +274,7 @@ class _Parts:
         *,
         access: Access,
         apps: Apps,
+        oidc_logins: OidcLogins,
     ) -> Services:
         settings, store, ca, quotas = self.settings, self.store, self.ca, self.quotas
         await access.ensure_admin(user_name())
@@ -312,6 +316,7 @@ class _Parts:
             ssh_tickets=worker.tickets,
             invitations=Invitations(store, clock.now, ca, mode),
             registrations=Registrations(store, clock.now, clock.new_uid, ca, mode),
+            oidc_logins=oidc_logins,
             shares=self.shares,
             leases=Leases(store, clock.now),
             reservations=Reservations(store, clock.now, clock.new_uid),
@@ -360,6 +365,7 @@ class _Parts:
             names=self.names,
             registration=self.registration,
             api_address=f":{self.settings.api_port}",
+            oidc_issuer=self.settings.oidc_issuer,
         )
 
 

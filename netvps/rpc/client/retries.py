@@ -60,6 +60,7 @@ NEVER: Final = {
     "ImageService": ("DeleteImage", "PullImage", "BuildImage", "BootstrapImage", "PublishImage"),
     "SshKeyService": ("IssueSshCertificate", "IssueSshTicket"),
     "UrlService": ("CreateUrlLogin",),
+    "LoginService": ("StartLogin", "FinishLogin"),
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),
     "RunnerLinkService": ("Connect", "CreateBootToken", "GetRegistryLogin", "SendLogs", "CarryFiles"),

@@ -34,4 +34,5 @@ def server_info_from_proto(message: pb.ServerInfo) -> ServerInfo:
             unspecified=Registration.CLOSED,  # of a server without registration
         ),
         api_address=message.api_address,
+        oidc_issuer=message.oidc_issuer,
     )

@@ -41,7 +41,9 @@ _ACCESS: Final = frozenset(
     }
 )
 """Methods that change nothing in the store, but reach into a session, give access, or change the images of runners."""
-_BY_TOKEN: Final = frozenset({"EnrollmentService/JoinRunner", "RegistrationService/RegisterUser"})
+_BY_TOKEN: Final = frozenset(
+    {"EnrollmentService/JoinRunner", "LoginService/FinishLogin", "RegistrationService/RegisterUser"}
+)
 """Methods of strangers that are recorded as those of people are: their token lets a machine or a person in."""
 _TARGETS: Final = ("name", "parent")
 _NEW: Final = {"session_id": "sessions", "user_id": "users"}

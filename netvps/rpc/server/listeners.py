@@ -1,7 +1,8 @@
-"""A gRPC server with the common parts: options, health, reflection, the guard, and its address."""
+"""A gRPC server with the common parts: options, health, reflection, the guard, and its address and certificate."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,6 +15,7 @@ from netvps.rpc.server.interceptors import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from netvps.rpc.server.authenticators import Authenticator
     from netvps.rpc.server.call_audit import CallAudit
@@ -42,6 +44,24 @@ PATIENT_MS = (1 << 31) - 2
 which relays it; runners have heartbeats, and a peer that vanished is detected by the next data sent to it. With
 2^31 - 1, gRPC would not set TCP_USER_TIMEOUT either.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Addresses to listen on: a path, and "HOST:PORT" (PORT 0: chosen by the kernel). None disables one."""
+
+    socket: Path | None = None
+    api: str | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The server's certificate and key, and the CA that signed it and all client certificates; PEM."""
+
+    certificate: str
+    key: str
+    ca: str
 
 
 class Listener:

@@ -24,6 +24,7 @@ from netvps.api.v1 import enrollment_pb2_grpc as enrollment
 from netvps.api.v1 import image_pb2_grpc as image
 from netvps.api.v1 import lease_pb2_grpc as lease
 from netvps.api.v1 import link_pb2_grpc as link
+from netvps.api.v1 import login_pb2_grpc as login
 from netvps.api.v1 import metrics_pb2_grpc as metrics
 from netvps.api.v1 import move_pb2_grpc as move
 from netvps.api.v1 import network_pb2_grpc as network
@@ -60,6 +61,7 @@ from netvps.rpc.servicers.metrics import MetricsServicer
 from netvps.rpc.servicers.moves import MoveServicer
 from netvps.rpc.servicers.network import NetworkServicer
 from netvps.rpc.servicers.people.audit import AuditServicer
+from netvps.rpc.servicers.people.logins import LoginServicer
 from netvps.rpc.servicers.people.registration import RegistrationServicer
 from netvps.rpc.servicers.people.shares import ShareServicer
 from netvps.rpc.servicers.people.ssh_keys import SshKeyServicer
@@ -81,13 +83,14 @@ if TYPE_CHECKING:
     from netvps.domain.session.session import Assignment
     from netvps.domain.snapshot.copies import CopyOrder
     from netvps.domain.task.task import TaskOrder
-    from netvps.rpc.server.listeners import Registration
+    from netvps.rpc.server.listeners import Addresses, Certificate, Registration
     from netvps.rpc.server.open_calls import CallLimits
     from netvps.rpc.server.ports import Commands, Tunnels
     from netvps.services.access.accounts import Access
     from netvps.services.access.audit import AuditLog
     from netvps.services.access.invitations import Invitations
     from netvps.services.access.key_uses import KeyUseLog
+    from netvps.services.access.oidc_logins import OidcLogins
     from netvps.services.access.registration import Registrations
     from netvps.services.access.ssh_certificates import SshCertificates
     from netvps.services.access.ssh_keys import SshKeys
@@ -155,6 +158,7 @@ class Services:
     ssh_tickets: SshTickets
     invitations: Invitations
     registrations: Registrations
+    oidc_logins: OidcLogins
     shares: Shares
     leases: Leases
     reservations: Reservations
@@ -167,24 +171,6 @@ class Services:
     tunnels: Tunnels
     commands: Commands
     info: Callable[[], ServerInfo]
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Addresses to listen on: a path, and "HOST:PORT" (PORT 0: chosen by the kernel). None disables one."""
-
-    socket: Path | None = None
-    api: str | None = None
-    link: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """The server's certificate and key, and the CA that signed it and all client certificates; PEM."""
-
-    certificate: str
-    key: str
-    ca: str
 
 
 class ApiServer:
@@ -335,6 +321,9 @@ class ApiServer:
             f"{_PACKAGE}.RegistrationService": partial(
                 registration.add_RegistrationServiceServicer_to_server,
                 RegistrationServicer(given.invitations, given.registrations),
+            ),
+            f"{_PACKAGE}.LoginService": partial(
+                login.add_LoginServiceServicer_to_server, LoginServicer(given.oidc_logins)
             ),
             f"{_PACKAGE}.RegistryService": partial(
                 registry.add_RegistryServiceServicer_to_server, RegistryServicer(given.registries)

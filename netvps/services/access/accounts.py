@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access.accounts import Caller, Credential, Role, Scope, SshKey, User
 from netvps.domain.access.invitations import Invitation
+from netvps.domain.access.oidc import ExternalAccount
 from netvps.domain.access.sharing import Share
 from netvps.domain.checks import shown
 from netvps.domain.http.stored import StoredUrl
@@ -160,6 +161,8 @@ class Access:
                     await tx.delete(share)
                 for invitation in await tx.find(Invitation, issuer=name):
                     await tx.delete(invitation)
+                for account in await tx.find(ExternalAccount, user=name):
+                    await tx.delete(account)
                 for url in await tx.find(StoredUrl):
                     if name in url.users:  # a later user of that name is another person
                         await tx.put(replace(url, users=tuple(user for user in url.users if user != name)))

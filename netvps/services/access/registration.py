@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.access.invitations import NewAccount
+    from netvps.domain.access.ssh_key import PublicKey
     from netvps.services.ports import CertificateAuthority, Clock, Store, Transaction
 
 TRIES, TRIES_IN_ALL = Rate(10, 60.0), Rate(600, 60.0)
@@ -58,7 +59,7 @@ class Registrations:
         Nothing that costs more, and nothing that tells of users and keys, comes before. Returns None for a try without
         a token where the server is open. Raises Exhausted, NotPermitted, Unauthenticated.
         """
-        _require_rate(self._tries, source, self._monotonic())
+        require_rate(self._tries, source, self._monotonic())
         if self.mode is Registration.CLOSED:
             raise NotPermitted(
                 "this server is closed to registration: ask one of its admins for an account and an API key, then: "
@@ -66,7 +67,7 @@ class Registrations:
                 reason="REGISTRATION_CLOSED",
             )
         if not token and self.mode is Registration.OPEN:
-            _require_rate(self._accounts, source, self._monotonic())
+            require_rate(self._accounts, source, self._monotonic())
             return None
         parsed = Token.parse(token, INVITE)
         if parsed is None or parsed.fingerprint != self._ca.fingerprint:
@@ -94,7 +95,8 @@ class Registrations:
                 user = await _asked_before(tx, name, earlier.result_key)
             else:
                 invitation = await self._open(tx, token, now) if token else None
-                user = await self._added(tx, asked, invitation.role if invitation else Role.USER, now)
+                role = invitation.role if invitation else Role.USER
+                user = await add_account(tx, User(name, role, now), asked.key, self._new_uid())
                 if invitation is not None:
                     await tx.put(replace(invitation, redeemed_by=name, end_time=now))
             credential, secret = mint(API, name, now, title=API_KEY_TITLE)
@@ -109,14 +111,15 @@ class Registrations:
             raise _refused()
         return found
 
-    async def _added(self, tx: Transaction, asked: NewAccount, role: Role, now: datetime) -> User:
-        name, key = asked.user_id, asked.key
-        if await tx.get(User, name) is not None:
-            raise AlreadyExists(f"user {name} exists already: choose another one")
-        await require_new(tx, name, key.fingerprint)
-        user = await tx.put(User(name, role, now))
-        await tx.put(SshKey(self._new_uid(), name, key.text, key.fingerprint, key.comment, now))
-        return user
+
+async def add_account(tx: Transaction, user: User, key: PublicKey, key_uid: str) -> User:
+    """Adds a user with an SSH key. Raises AlreadyExists for a name or key that is in use."""
+    if await tx.get(User, user.name) is not None:
+        raise AlreadyExists(f"user {user.name} exists already: choose another one")
+    await require_new(tx, user.name, key.fingerprint)
+    added = await tx.put(user)
+    await tx.put(SshKey(key_uid, user.name, key.text, key.fingerprint, key.comment, user.create_time))
+    return added
 
 
 async def _asked_before(tx: Transaction, name: str, kid: str) -> User:
@@ -128,11 +131,12 @@ async def _asked_before(tx: Transaction, name: str, kid: str) -> User:
     return user
 
 
-def _require_rate(limit: RateLimit, source: str, now: float) -> None:
+def require_rate(limit: RateLimit, source: str, now: float, what: str = "registrations") -> None:
+    """Counts a try of a source. Raises Exhausted beyond the limit."""
     wait = limit.take(source, now)
     if wait:
         raise Exhausted(
-            f"too many registrations were tried: try again in {math.ceil(wait)} s", reason="TOO_MANY_REGISTRATIONS"
+            f"too many {what} were tried: try again in {math.ceil(wait)} s", reason=f"TOO_MANY_{what.upper()}"
         )
 
 

@@ -17,6 +17,7 @@ from netvps.process.account import user_name
 from tests.e2e.documents.printed import people, run_printed, words_of
 from tests.e2e.system import Account, System, docker, new_system
 from tests.project.doc_pages import python_blocks, run_lines
+from tests.support.oidc_issuer import CLIENT, SECRET, FakeIssuer, issuer_in_thread
 from tests.support.registry import PASSWORD, lacks_registry, push, registry
 
 if TYPE_CHECKING:
@@ -26,13 +27,28 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
 
 @pytest.fixture(scope="module")
-def system(busybox: str) -> Iterator[System]:
+def system(busybox: str, issuer: FakeIssuer) -> Iterator[System]:
     made = new_system()
     try:
-        made.up("--default-image", busybox, "--registration", "invite_only")
+        made.up("--default-image", busybox, "--registration", "invite_only", *oidc_options(issuer, made.home))
         yield made
     finally:
         made.destroy()
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[FakeIssuer]:
+    with issuer_in_thread() as served:
+        yield served
+
+
+def oidc_options(issuer: FakeIssuer, folder: Path) -> list[str]:
+    """What the page tells an admin to give to the server."""
+    secret = folder / "oidc-secret"
+    secret.write_text(f"{SECRET}\n")
+    secret.chmod(0o600)
+    options = ["--oidc-issuer", issuer.url, "--oidc-client-id", CLIENT, "--oidc-domains", "example.org"]
+    return [*options, "--oidc-client-secret-file", str(secret)]
 
 
 @pytest.fixture
@@ -64,6 +80,30 @@ def test_an_invited_person_registers_and_logs_in(system: System, tmp_path: Path)
     assert b"unknown, used, expired or revoked" in again.stderr
     assert b"redeemed by erin" in system.netvps("invite", "ls").stdout
     system.netvps("user", "rm", "--yes", "erin")
+
+
+def test_a_person_logs_in_with_their_companys_account(system: System, issuer: FakeIssuer, tmp_path: Path) -> None:
+    """By the commands of the page, on a machine that knows nothing of the server; each refusal says what to do."""
+    ann = Account(tmp_path / "ann", {"NETVPS_SOCKET": str(tmp_path / "none.sock")})
+    ann.home.mkdir()
+    issuer.confirmed, issuer.claims = True, {"aud": "another"}
+    login, *rest = [words_of(line, system, "") for line in run_lines("docs/login.md")]
+    refused = run_printed(ann, login, check=False)
+    assert b"its aud is 'another'; an admin compares oidc_audience" in refused.stderr
+    issuer.claims, issuer.answers = {}, [{"error": "authorization_pending"}]  # confirmed a moment later
+    said = run_printed(ann, login).stderr
+    assert f"{issuer.url}/confirm?user_code=WDJB-MJHT".encode() in said
+    assert b"you are ann-lee (user)" in said
+    assert [run_printed(ann, words).returncode for words in rest] == [0] * len(rest)
+    assert ann.netvps("ssh", "dev1", "--", "echo", "in").stdout == b"in\n"
+    ann.netvps("rm", "--yes", "dev1")
+    issuer.hangs = "token"
+    assert ann.netvps("whoami", "-o", "name").stdout == b"ann-lee\n"  # all else goes on without the issuer
+    issuer.hangs = ""
+    recorded = system.netvps("audit", "ls").stdout
+    assert b"BAD_ID_TOKEN" in recorded
+    assert b"LoginService/FinishLogin" in recorded
+    system.netvps("user", "rm", "--yes", "ann-lee")
 
 
 def test_the_page_of_snapshots(system: System, busybox: str) -> None:

@@ -29,7 +29,7 @@ from netvps.api.v1.user_pb2_grpc import UserServiceStub
 from netvps.errors import ConfigError, NotFound, Unauthenticated, Unavailable
 from netvps.rpc.client.channel import OPTIONS, TLS_OPTIONS, channel_credentials
 from netvps.rpc.client.link_client import RunnerLink, join
-from netvps.rpc.server.server import Addresses
+from netvps.rpc.server.listeners import Addresses
 from tests.rpc.site import ALICE, default_spec, open_site
 from tests.support.patience import PATIENCE
 
@@ -235,6 +235,7 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
                 "Enrollment",
                 "Image",
                 "Lease",
+                "Login",
                 "Metrics",
                 "Move",
                 "Network",
@@ -246,6 +247,7 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
                 "Share",
                 "Snapshot",
                 "SshKey",
+                "Task",
                 "Url",
                 "User",
             )

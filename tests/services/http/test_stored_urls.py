@@ -19,8 +19,9 @@ from netvps.domain.sleep.waking import LoginEffect
 from netvps.errors import AlreadyExists, Exhausted, InvalidInput, NotFound, NotPermitted, Unauthenticated, WrongState
 from netvps.services.http.stored_urls import StoredUrls
 from netvps.services.http.visits import LINK_ENDED, Visits
+from tests.fakes.vault import FakeVault
 from tests.fakes.world import ALICE, BOB, ROOT
-from tests.services.http.test_visits import FakeVault, entered, key_of
+from tests.services.http.test_visits import entered, key_of
 
 if TYPE_CHECKING:
     from tests.fakes.world import World

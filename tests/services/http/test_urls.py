@@ -11,8 +11,8 @@ from netvps.domain.http.site import Site
 from netvps.errors import NotFound, WrongState
 from netvps.services.http.urls import Urls
 from netvps.services.http.visits import Visits
+from tests.fakes.vault import FakeVault
 from tests.fakes.world import ALICE, BOB
-from tests.services.http.test_visits import FakeVault
 
 if TYPE_CHECKING:
     from tests.fakes.world import World

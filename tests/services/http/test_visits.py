@@ -10,27 +10,15 @@ import pytest
 from netvps.domain.access.accounts import Scope, User
 from netvps.domain.access.sharing import ShareRole
 from netvps.domain.http.site import Site
-from netvps.errors import DataLoss, NotFound, NotPermitted, Unauthenticated
+from netvps.errors import NotFound, NotPermitted, Unauthenticated
 from netvps.services.http.visits import LOGIN_TIME, Visits
+from tests.fakes.vault import FakeVault
 from tests.fakes.world import ALICE, ROOT
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
 
 HOST = "8080--dev1--alice.localhost"
-
-
-class FakeVault:
-    """Seals by naming what it is about."""
-
-    def seal(self, text: str, about: str) -> str:
-        return f"{about}|{text}"
-
-    def open(self, sealed: str, about: str) -> str:
-        found, _, text = sealed.partition("|")
-        if found != about:
-            raise DataLoss("it is about something else")
-        return text
 
 
 @pytest.fixture

@@ -7,23 +7,13 @@ import pytest
 from netvps.domain.image.login import Credential, RegistryLogin
 from netvps.errors import NotFound
 from netvps.services.images.registries import Registries
+from tests.fakes.vault import FakeVault
 from tests.fakes.world import ROOT
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
 
 HOST = "registry.example:5000"
-
-
-class FakeVault:
-    """Writes backwards, and remembers what a text is about."""
-
-    def seal(self, text: str, about: str) -> str:
-        return f"{about}|{text[::-1]}"
-
-    def open(self, sealed: str, about: str) -> str:
-        assert sealed.startswith(f"{about}|")
-        return sealed.removeprefix(f"{about}|")[::-1]
 
 
 @pytest.fixture

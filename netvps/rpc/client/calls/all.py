@@ -110,6 +110,8 @@ class Calls:
     rotate_api_key = UnaryMethod(lambda: calls.people.rotate_api_key)
     delete_api_key = UnaryMethod(lambda: calls.people.delete_api_key)
 
+    start_login = UnaryMethod(lambda: calls.registration.start_login)
+    finish_login = UnaryMethod(lambda: calls.registration.finish_login)
     register_user = UnaryMethod(lambda: calls.registration.register_user)
     create_invitation = UnaryMethod(lambda: calls.registration.create_invitation)
     list_invitations = ListMethod(lambda: calls.registration.list_invitations)

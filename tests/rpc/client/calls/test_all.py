@@ -64,6 +64,7 @@ EXAMPLES: dict[str, Any] = {
     "drafts": (NewSession("dev1", SessionSpec()),),
     "states": (SessionState.RUNNING,),
     "attachment": bytes(16),
+    "token": "sealed",
     "kid": "0123456789ab",
     "port": 8080,
     "url": "shop.example",

@@ -1,0 +1,1 @@
+"""An OIDC issuer, with which people log in."""
