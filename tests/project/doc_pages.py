@@ -40,6 +40,7 @@ RUN: Final = {
     "docs/remote.md": "test_pages.py",
     "docs/postgresql.md": "test_pages.py",
     "docs/operations.md": "test_pages.py",
+    "docs/upgrade.md": "test_upgrade.py",
 }
 _PYTHON: Final = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _BLOCK: Final = re.compile(r"^```sh( unrun)?\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -15,7 +15,7 @@ from netvps.cli.ui.groups import DefaultGroup
 from tests.project.doc_pages import DOCUMENTS, ROOT, all_lines
 
 _VARIABLE = re.compile(r"[A-Z_]+=\S*")
-_OTHER_PROGRAMS = {"grpcurl", "ssh", "scp", "sftp", "rsync", "sudo", "install", "tar", "python3"}
+_OTHER_PROGRAMS = {"grpcurl", "ssh", "scp", "sftp", "systemctl", "rsync", "sudo", "install", "tar", "python3"}
 _ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
