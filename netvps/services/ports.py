@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from netvps.domain.filter.kinds import Filter
     from netvps.domain.metrics import Measurement
     from netvps.domain.overlay.peer_health import Link
+    from netvps.domain.peer_server import PeerServer
     from netvps.domain.session.exec import Stderr
     from netvps.domain.snapshot.exchange import FilesAnswer, FilesWork
     from netvps.errors import NetvpsError
@@ -175,6 +176,16 @@ class KeyUses(Protocol):
 
     async def key_uses(self, kids: Collection[str]) -> dict[str, datetime]:
         """The last uses of keys that have one, by kid."""
+
+
+class ServerRows(Protocol):
+    """The running servers of the database, each with a lease by the database's clock; beside the log of revisions."""
+
+    async def renew_server(self, own: PeerServer, lease: timedelta) -> list[PeerServer]:
+        """Stores that a server runs for another `lease`; returns the other ones whose lease has not ended."""
+
+    async def forget_server(self, uid: str) -> None:
+        """Removes a server that ends."""
 
 
 class CertificateAuthority(Protocol):

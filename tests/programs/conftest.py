@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PORTS = ("api_port", "link_port", "ssh_port", "http_port", "apps_port")
 
 
-@pytest.fixture
-def server_flags() -> Iterator[dict[str, str]]:
+@contextmanager
+def flags_of_a_server() -> Iterator[dict[str, str]]:
     """Settings of a server that is alone; the folder's name is short, for a socket has to fit in it."""
     with tempfile.TemporaryDirectory(prefix="nv-") as folder, ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
@@ -31,6 +31,13 @@ def server_flags() -> Iterator[dict[str, str]]:
         ports = {name: str(one.getsockname()[1]) for name, one in zip(PORTS, sockets, strict=True)}
         stack.close()
         yield {"state_dir": f"{folder}/s", "runtime_dir": f"{folder}/r", "drain": "1"} | ports
+
+
+@pytest.fixture
+def server_flags() -> Iterator[dict[str, str]]:
+    """As above."""
+    with flags_of_a_server() as flags:
+        yield flags
 
 
 @pytest.fixture

@@ -33,7 +33,8 @@ from netvps.rpc.client.client import Client
 from netvps.rpc.client.link_client import RunnerLink
 from netvps.rpc.convert.runner.netmap import encoded
 from netvps.rpc.server.listeners import Addresses, Certificate
-from netvps.rpc.server.server import ApiServer, Services
+from netvps.rpc.server.server import ApiServer
+from netvps.rpc.server.services import Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.audit import AuditLog
 from netvps.services.access.invitations import Invitations

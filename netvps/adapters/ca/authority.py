@@ -12,12 +12,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from netvps.adapters.ca import ssh
 from netvps.adapters.ca.files import Keys, private_pem
 from netvps.adapters.ca.vault import Vault
-from netvps.adapters.ca.x509 import Issuer, requested_key
+from netvps.adapters.ca.x509 import ROOT_LIFE, Issuer, requested_key
 from netvps.domain.server import INTERNAL_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, timedelta
+
+    from cryptography.x509 import Certificate
 
     from netvps.services.ports import Clock
 
@@ -74,11 +76,12 @@ class Authority:
         The certificate is for INTERNAL_NAME, localhost and `names` (DNS names and IP addresses).
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._issuer.server(key.public_key(), (INTERNAL_NAME, "localhost", *names), self._clock())
-        return ServerIdentity(
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
-            certificate.public_bytes(Encoding.PEM).decode(),
-        )
+        return _pair(key, self._issuer.server(key.public_key(), (INTERNAL_NAME, "localhost", *names), self._clock()))
+
+    def client_certificate(self, uri: str) -> ServerIdentity:
+        """Creates a key and certificate for calls to other servers, as those for the listeners."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return _pair(key, self._issuer.client(key.public_key(), uri, self._clock(), ROOT_LIFE))
 
     def sign_client(self, csr: str, uri: str, now: datetime) -> tuple[str, datetime]:
         """Signs a client certificate (PEM) for a CSR's key with a URI as identity; also returns its end.
@@ -103,3 +106,10 @@ class Authority:
         """Signs an SSH user certificate, valid from a minute ago for `life`, two minutes by default."""
         validity = now, now + (life or ssh.USER_LIFE)
         return ssh.user_certificate(self._keys.ssh_user_ca, public_key, principals, key_id, validity)
+
+
+def _pair(key: ec.EllipticCurvePrivateKey, certificate: Certificate) -> ServerIdentity:
+    return ServerIdentity(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        certificate.public_bytes(Encoding.PEM).decode(),
+    )

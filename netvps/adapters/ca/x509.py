@@ -44,10 +44,12 @@ class Issuer:
         self._root = root
         self._key = key
 
-    def client(self, key: CertificateIssuerPublicKeyTypes, uri: str, now: datetime) -> x509.Certificate:
+    def client(
+        self, key: CertificateIssuerPublicKeyTypes, uri: str, now: datetime, life: timedelta = LEAF_LIFE
+    ) -> x509.Certificate:
         """Issues a certificate for a dialing program, identified by a URI; the subject is informational."""
         identity = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
-        return self._leaf("netvps client", key, identity, ExtendedKeyUsageOID.CLIENT_AUTH, (now, now + LEAF_LIFE))
+        return self._leaf("netvps client", key, identity, ExtendedKeyUsageOID.CLIENT_AUTH, (now, now + life))
 
     def server(self, key: CertificateIssuerPublicKeyTypes, names: Iterable[str], now: datetime) -> x509.Certificate:
         """Issues a certificate for a listener's DNS names and IP addresses, valid as long as the root.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,6 +15,7 @@ from netvps.adapters.store.codec import decode, from_micros
 from netvps.adapters.store.connection import Connections, unbroken
 from netvps.adapters.store.dialects.dialect import READERS, Dialect
 from netvps.adapters.store.key_uses import read_key_uses, write_key_uses
+from netvps.adapters.store.servers import forget, renew
 from netvps.adapters.store.tables import KINDS, clock, log, meta
 from netvps.adapters.store.views import SqlReader, SqlTransaction
 from netvps.domain.uid import make_uid
@@ -24,14 +25,15 @@ from netvps.services.ports import Change
 from netvps.timing import timed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+    from datetime import datetime, timedelta
 
     from sqlalchemy import Select
 
     from netvps.adapters.store.connection import Connection
     from netvps.adapters.store.dialects.dialect import Engine
     from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
+    from netvps.domain.peer_server import PeerServer
     from netvps.services.ports import Clock
 
 CLUSTER_ID: Final = "cluster_id"
@@ -53,6 +55,9 @@ class SqlStore:
         self._writer = Connections(writer, dialect, 1, "other writers took too long")
         self._clock = clock
         self._news = News()
+        self._nudged = asyncio.Event()
+        self.on_commit: Callable[[int], None] = lambda _revision: None
+        """Called with the revision of each transaction that this process committed."""
         self._appended = 0
         self._growth = asyncio.Event()
 
@@ -142,6 +147,19 @@ class SqlStore:
         async with self._readers.one() as connection:
             return await read_key_uses(connection, kids)
 
+    async def renew_server(self, own: PeerServer, lease: timedelta) -> list[PeerServer]:
+        """Implements services.ports.ServerRows."""
+        async with self._writer.one() as connection:
+            others = await renew(connection, own, lease)
+            await connection.commit()
+        return others
+
+    async def forget_server(self, uid: str) -> None:
+        """Implements services.ports.ServerRows."""
+        async with self._writer.one() as connection:
+            await forget(connection, uid)
+            await connection.commit()
+
     async def cluster_id(self) -> str:
         """Returns the cluster's id; the first call ever creates it."""
         async with self._writer.one() as connection:
@@ -170,15 +188,23 @@ class SqlStore:
             self._growth.clear()
             await self._growth.wait()
 
+    def nudge(self, revision: int) -> None:
+        """Looks for commits of other processes now, unless this process knows of `revision` already."""
+        if revision > self._news.revision:
+            self._nudged.set()
+
     async def poll(self) -> None:
-        """Polls for commits of other processes, until cancelled."""
+        """Looks for commits of other processes, each second and when nudged, until cancelled."""
         while True:
             try:
+                self._nudged.clear()  # before the read: what is nudged during it may be later than it
                 async with self.read() as view:
                     self._news.publish(view.revision)
             except NetvpsError as error:
                 logger.warning("cannot poll the store", reason=str(error))
-            await asyncio.sleep(_POLL_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_SECONDS):
+                    await self._nudged.wait()
 
     async def _compact_to(self, goal: int) -> int:
         with timed("store", "compact"):
@@ -206,6 +232,8 @@ class SqlStore:
         self._appended += transaction.appended
         self._growth.set()
         self._news.publish(transaction.revision)
+        if transaction.appended:
+            self.on_commit(transaction.revision)
 
     async def _horizon(self, connection: Connection) -> int:
         return int(await self._meta(connection, _HORIZON) or 0)
@@ -224,18 +252,18 @@ class News:
     """The latest revision that this process knows to be committed."""
 
     def __init__(self) -> None:
-        self._revision = 0
+        self.revision = 0
         self._newer = asyncio.Event()
 
     def publish(self, revision: int) -> None:
         """Wakes all tasks that wait for an earlier revision; ignores older ones."""
-        if revision > self._revision:
-            self._revision = revision
+        if revision > self.revision:
+            self.revision = revision
             self._newer.set()
             self._newer = asyncio.Event()
 
     async def wait(self, after: int) -> None:
         """Returns once a revision greater than `after` was published."""
         # No await between the comparison and taking the event, so no publication is missed.
-        while self._revision <= after:
+        while self.revision <= after:
             await self._newer.wait()

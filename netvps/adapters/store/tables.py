@@ -71,6 +71,15 @@ key_use = Table(
 )
 """The last use of each API key that was used; not in the log, which it would fill."""
 
+server = Table(
+    "server",
+    metadata,
+    Column("uid", Name, primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("expiry", BigInteger, nullable=False, comment="microseconds since 1970, of the database's clock"),
+)
+"""The running servers and the addresses at which they reach each other; not in the log, as each renews its lease."""
+
 meta = Table("meta", metadata, Column("key", Name, primary_key=True), Column("value", Text, nullable=False))
 """The cluster's id, and the compaction horizon: the last revision that was removed from the log."""
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access.accounts import Caller, Role, Scope
-from netvps.domain.access.identity import RunnerIdentity, SessionIdentity
+from netvps.domain.access.identity import RunnerIdentity, ServerIdentity, SessionIdentity
 from netvps.errors import NotPermitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from netvps.domain.access.identity import Certified
 
 _PACKAGE: Final = "/netvps.api.v1."
 _VIEWER = frozenset(Role)
@@ -33,11 +35,12 @@ OPEN: Final = frozenset(
 )
 """Methods without a credential: they return public information, or the request contains a token."""
 
-MACHINES: Final[Mapping[str, tuple[type[RunnerIdentity | SessionIdentity], ...]]] = {
+MACHINES: Final[Mapping[str, tuple[type[Certified], ...]]] = {
     "CertificateService/RenewCertificate": (RunnerIdentity, SessionIdentity),
     "CopyService/ReadCopy": (RunnerIdentity,),
     "CopyService/ReadImage": (RunnerIdentity,),
     "CopyService/SendCopy": (RunnerIdentity,),
+    "MeshService/Nudge": (ServerIdentity,),
     "RunnerLinkService/CarryFiles": (RunnerIdentity,),
     "RunnerLinkService/Connect": (RunnerIdentity,),
     "RunnerLinkService/CreateBootToken": (RunnerIdentity,),
@@ -47,6 +50,7 @@ MACHINES: Final[Mapping[str, tuple[type[RunnerIdentity | SessionIdentity], ...]]
     "TunnelService/DialBack": (SessionIdentity,),
 }
 """Methods for certificates, and of whom."""
+_PLURAL: Final = {RunnerIdentity: "runners", SessionIdentity: "sessions", ServerIdentity: "servers"}
 
 PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
     "AuditService/ListAuditRecords": _ADMIN,
@@ -165,12 +169,12 @@ def short_name(method: str) -> str:
     return method.removeprefix(_PACKAGE)
 
 
-def require_permitted(who: Caller | RunnerIdentity | SessionIdentity, method: str) -> None:
+def require_permitted(who: Caller | Certified, method: str) -> None:
     """Raises NotPermitted unless the caller may call a method, which is given by its short name."""
     if not isinstance(who, Caller):
         if not isinstance(who, MACHINES.get(method, ())):
             kinds = MACHINES.get(method)
-            meant = "users" if kinds is None else "runners" if RunnerIdentity in kinds else "sessions"
+            meant = "users" if kinds is None else _PLURAL[kinds[0]]
             raise NotPermitted(f"this call is for {meant}, not for {who}: use a credential of theirs")
         return
     if method in MACHINES:

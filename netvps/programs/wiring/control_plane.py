@@ -36,13 +36,15 @@ from netvps.programs.wiring.apps import Apps, start_apps
 from netvps.programs.wiring.gateway_process import GatewayProcess
 from netvps.programs.wiring.health import ControlPlaneHealth, enter_store
 from netvps.programs.wiring.measuring import ControlPlaneCounts, MetricsPage
-from netvps.programs.wiring.served_names import served_names
-from netvps.programs.wiring.tunnel_front import start_front
+from netvps.programs.wiring.network.mesh import start_mesh
+from netvps.programs.wiring.network.served_names import served_names
+from netvps.programs.wiring.network.tunnel_front import start_front
 from netvps.programs.wiring.upkeep import compact, expiring
 from netvps.rpc.convert.runner.netmap import encoded
 from netvps.rpc.server.listeners import Addresses, Certificate
 from netvps.rpc.server.open_calls import CallLimits
-from netvps.rpc.server.server import ApiServer, Services
+from netvps.rpc.server.server import ApiServer
+from netvps.rpc.server.services import Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.audit import AuditLog
 from netvps.services.access.invitations import Invitations
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
     from netvps.adapters.ca.authority import Authority
     from netvps.adapters.store.store import SqlStore
     from netvps.gateway.tunnel.front import Front
+    from netvps.rpc.mesh.mesh import Mesh
     from netvps.settings import ServerSettings
 
 _CALLS_GRACE: Final = 5.0
@@ -240,11 +243,13 @@ class _Parts:
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
         front = await start_front(stack, settings.listen, settings.link_port, behind, tunnels)
         link = f"unix:{behind.socket}" if front else _address(settings.listen, settings.link_port)
-        api = await stack.enter_async_context(
-            self._api(services, link, Certificate(own.certificate, own.key, self.ca.certificate))
-        )
+        meshed = await start_mesh(stack, settings, self.store, self.ca, self.names)
+        certificate = Certificate(own.certificate, own.key, self.ca.certificate)
+        api = await stack.enter_async_context(self._api(services, link, certificate, meshed and meshed[0]))
         if front is not None:
             front.serve()
+        if meshed is not None:
+            changes.start(meshed[1].run(), name="lease of this server")
         worker.browse = partial(_browse, services, api)
         wanted = [ImageAhead.parse(one) for one in settings.images_ahead.split(",") if one]
         ahead = ImagesAhead(self.store, services.images, self.holdings, wanted)
@@ -335,7 +340,7 @@ class _Parts:
         settings = self.settings
         return Limits(settings.snapshots_per_session, settings.snapshots_per_user, settings.snapshot_copies)
 
-    def _api(self, services: Services, link: str, certificate: Certificate) -> ApiServer:
+    def _api(self, services: Services, link: str, certificate: Certificate, mesh: Mesh | None) -> ApiServer:
         settings = self.settings
         return ApiServer(
             services,
@@ -349,6 +354,7 @@ class _Parts:
                 settings.log_readers_per_user,
                 settings.commands_per_user,
             ),
+            mesh=mesh,
         )
 
     def _info(self) -> ServerInfo:

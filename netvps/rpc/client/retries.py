@@ -66,6 +66,7 @@ NEVER: Final = {
     "RunnerLinkService": ("Connect", "CreateBootToken", "GetRegistryLogin", "SendLogs", "CarryFiles"),
     "CopyService": ("ReadCopy", "ReadImage", "SendCopy"),
     "TunnelService": ("Control", "DialBack"),
+    "MeshService": ("Nudge",),
 }
 """Methods that a retry would carry out twice, or whose caller decides about retries itself."""
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from netvps.domain.access.accounts import Caller
+    from netvps.domain.access.identity import Certified
     from netvps.rpc.server.context import Context
-    from netvps.rpc.server.identity import Certified
     from netvps.services.access.accounts import Access
     from netvps.services.access.terminal_ui import UiTokens
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from netvps.rpc.server.identity import Certified
+    from netvps.domain.access.identity import Certified
 
 LOCAL: Final = "local"
 _ACCESS: Final = frozenset(

@@ -6,13 +6,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller
-from netvps.domain.access.identity import RunnerIdentity, SessionIdentity, parse_identity
+from netvps.domain.access.identity import Certified, RunnerIdentity, ServerIdentity, SessionIdentity, parse_identity
 from netvps.errors import InvalidInput, NotPermitted, Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Certified = RunnerIdentity | SessionIdentity
 _SCHEME = "netvps:"
 
 # Set once per call: gRPC runs each call in its own task, which has its own context.
@@ -43,10 +42,18 @@ def session() -> SessionIdentity:
     return identity
 
 
-def certified() -> Certified:
-    """The runner or session that calls. Raises NotPermitted for a user."""
+def server() -> ServerIdentity:
+    """The server that calls. Raises NotPermitted for any other caller."""
     identity = current.get()
-    if isinstance(identity, Caller):
+    if not isinstance(identity, ServerIdentity):
+        raise NotPermitted(f"this call is for servers, not for {shown_as(identity)}: use a server's certificate")
+    return identity
+
+
+def certified() -> RunnerIdentity | SessionIdentity:
+    """The runner or session that calls. Raises NotPermitted for any other caller."""
+    identity = current.get()
+    if isinstance(identity, Caller | ServerIdentity):
         raise NotPermitted(f"this call is for runners and sessions, not for {shown_as(identity)}: use a certificate")
     return identity
 
@@ -62,7 +69,7 @@ def of_certificate(auth: Mapping[str, Iterable[bytes]]) -> Certified:
         (uri,) = uris
         return parse_identity(uri)
     except (ValueError, InvalidInput):
-        raise Unauthenticated("your certificate names no runner and no session: join again to get one") from None
+        raise Unauthenticated("your certificate names no runner, session or server: join again to get one") from None
 
 
 def shown_as(identity: Caller | Certified) -> str:

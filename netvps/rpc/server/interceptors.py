@@ -25,10 +25,10 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from netvps.domain.access.identity import Certified
     from netvps.rpc.server.authenticators import Authenticator
     from netvps.rpc.server.call_audit import CallAudit
     from netvps.rpc.server.context import Context
-    from netvps.rpc.server.identity import Certified
     from netvps.rpc.server.open_calls import OpenCalls
     from netvps.services.auditing import AuditedCall
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access.accounts import Caller
-from netvps.domain.access.identity import RunnerIdentity, SessionIdentity
+from netvps.domain.access.identity import RunnerIdentity, ServerIdentity, SessionIdentity
 from netvps.errors import Exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from netvps.rpc.server.identity import Certified
+    from netvps.domain.access.identity import Certified
 
 _PACKAGE: Final = "/netvps.api.v1."
 _TOTAL: Final = ""
@@ -54,6 +54,8 @@ RUNNER_LIMITS: Final = {
     f"{_PACKAGE}CopyService/SendCopy": 8,
     f"{_PACKAGE}CertificateService/RenewCertificate": 4,
 }
+SERVER_LIMITS: Final = {_TOTAL: 32_768, f"{_PACKAGE}MeshService/Nudge": 8}
+"""Limits of another server, which calls for all of its users."""
 METRICS_WATCHES: Final = 32
 """Maximum watches of metrics of one user."""
 STRANGER_PER_CONNECTION: Final = 16
@@ -141,6 +143,8 @@ class OpenCalls:
                 return f"user {who.user}", self._of_users, "end some, or ask an operator to raise the server's limit"
             case RunnerIdentity():
                 return f"runner {who.uid}", RUNNER_LIMITS, "wait until some end"
+            case ServerIdentity():
+                return f"server {who.uid}", SERVER_LIMITS, "wait until some end"
             case SessionIdentity():  # all epochs together
                 return f"session {who.uid}", SESSION_LIMITS, "end some"
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | Unix socket | accounts of this machine, peer credentials | user services |
 | :7443 TLS | people and programs, API key | user services; enrollment, with a token in the request |
-| :7444 mTLS | runners and agents, certificate | link, tunnel, certificates |
+| :7444 mTLS | runners, agents, other servers, certificate | link, tunnel, certificates, mesh |
 
 The first two also serve health and reflection, without a credential. Sessions can connect to the third, so TLS itself
 requires a certificate of the cluster's CA there, and only the services for runners and agents are available.
@@ -25,6 +25,7 @@ from netvps.api.v1 import image_pb2_grpc as image
 from netvps.api.v1 import lease_pb2_grpc as lease
 from netvps.api.v1 import link_pb2_grpc as link
 from netvps.api.v1 import login_pb2_grpc as login
+from netvps.api.v1 import mesh_pb2_grpc as mesh_grpc
 from netvps.api.v1 import metrics_pb2_grpc as metrics
 from netvps.api.v1 import move_pb2_grpc as move
 from netvps.api.v1 import network_pb2_grpc as network
@@ -57,6 +58,7 @@ from netvps.rpc.servicers.http.urls import UrlServicer
 from netvps.rpc.servicers.images.images import ImageServicer
 from netvps.rpc.servicers.images.registries import RegistryServicer
 from netvps.rpc.servicers.link import LinkServicer
+from netvps.rpc.servicers.mesh import MeshServicer
 from netvps.rpc.servicers.metrics import MetricsServicer
 from netvps.rpc.servicers.moves import MoveServicer
 from netvps.rpc.servicers.network import NetworkServicer
@@ -75,51 +77,13 @@ from netvps.rpc.servicers.snapshots import SnapshotServicer
 from netvps.rpc.servicers.tunnel import TunnelServicer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from netvps.domain.runner.runner import CaughtUp
-    from netvps.domain.server import ServerInfo
-    from netvps.domain.session.session import Assignment
-    from netvps.domain.snapshot.copies import CopyOrder
-    from netvps.domain.task.task import TaskOrder
+    from netvps.rpc.mesh.mesh import Mesh
     from netvps.rpc.server.listeners import Addresses, Certificate, Registration
     from netvps.rpc.server.open_calls import CallLimits
-    from netvps.rpc.server.ports import Commands, Tunnels
-    from netvps.services.access.accounts import Access
-    from netvps.services.access.audit import AuditLog
-    from netvps.services.access.invitations import Invitations
-    from netvps.services.access.key_uses import KeyUseLog
-    from netvps.services.access.oidc_logins import OidcLogins
-    from netvps.services.access.registration import Registrations
-    from netvps.services.access.ssh_certificates import SshCertificates
-    from netvps.services.access.ssh_keys import SshKeys
-    from netvps.services.access.ssh_tickets import SshTickets
-    from netvps.services.access.terminal_ui import UiTokens
-    from netvps.services.copies.copies import Copies
-    from netvps.services.http.stored_urls import StoredUrls
-    from netvps.services.http.urls import Urls
-    from netvps.services.images.default_image import DefaultImages
-    from netvps.services.images.images import Images
-    from netvps.services.images.registries import Registries
-    from netvps.services.metrics import Metrics
-    from netvps.services.moves.moves import Moves
-    from netvps.services.network.netmap import NetmapHub
-    from netvps.services.network.network import Network
-    from netvps.services.runners.certificates import Certificates
-    from netvps.services.runners.joining import Joining
-    from netvps.services.runners.runners import Runners
-    from netvps.services.scheduling.leases import Leases
-    from netvps.services.scheduling.reservations import Reservations
-    from netvps.services.sessions.sessions import Sessions
-    from netvps.services.sessions.watch import Watch
-    from netvps.services.sharing.guard import ShareGuard
-    from netvps.services.sharing.shares import Shares
-    from netvps.services.sleep.rules import IdleRules
-    from netvps.services.snapshots.clones import Clones
-    from netvps.services.snapshots.files import SnapshotFiles
-    from netvps.services.snapshots.snapshots import Snapshots
-    from netvps.services.tasks.tasks import Tasks
+    from netvps.rpc.server.services import Services
 
 _PACKAGE = "netvps.api.v1"
 _API_MESSAGE = 4 << 20
@@ -128,55 +92,10 @@ _LINK_MESSAGE = 512 * 1024
 """In bytes: twice the largest data frame; a report of 256 links is smaller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """Everything the listeners serve."""
-
-    sessions: Sessions
-    idle_rules: IdleRules
-    snapshots: Snapshots
-    clones: Clones
-    snapshot_files: SnapshotFiles
-    copies: Copies
-    moves: Moves
-    images: Images
-    default_images: DefaultImages
-    registries: Registries
-    watch: Watch
-    runners: Runners
-    joining: Joining
-    assignments: Callable[[str], AsyncGenerator[Assignment | CopyOrder | TaskOrder | CaughtUp, None]]
-    """A runner's sessions, and orders for copies and tasks, by its uid: all, CaughtUp, then every change."""
-    netmap: NetmapHub
-    network: Network
-    metrics: Metrics
-    certificates: Certificates
-    access: Access
-    key_uses: KeyUseLog
-    ssh_keys: SshKeys
-    ssh_certificates: SshCertificates
-    ssh_tickets: SshTickets
-    invitations: Invitations
-    registrations: Registrations
-    oidc_logins: OidcLogins
-    shares: Shares
-    leases: Leases
-    reservations: Reservations
-    tasks: Tasks
-    share_guard: ShareGuard
-    urls: Urls
-    stored_urls: StoredUrls
-    ui_tokens: UiTokens
-    audit: AuditLog
-    tunnels: Tunnels
-    commands: Commands
-    info: Callable[[], ServerInfo]
-
-
 class ApiServer:
     """Starts all listeners on entry and aborts them on exit; call `stop` before for a graceful shutdown.
 
-    `local_users` maps the accounts (uid) that may use the local socket to users.
+    `local_users` maps the accounts (uid) that may use the local socket to users. `mesh` has the other servers.
     """
 
     def __init__(
@@ -188,12 +107,14 @@ class ApiServer:
         heartbeat_interval: float = 5.0,
         *,
         limits: CallLimits | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         self._services = services
         self._addresses = addresses
         self._certificate = certificate
         self._local_users = local_users
         self._calls = OpenCalls(limits)
+        self._mesh = mesh
         self._audit = CallAudit(services.audit)
         self._streams = RunnerStreams(services.runners, heartbeat_interval)
         self._logs = StreamedLogs(self._streams)
@@ -374,7 +295,7 @@ class ApiServer:
             registries=given.registries,
             ca_certificate=self._certificate.ca,
         )
-        return {
+        served: dict[str, Registration] = {
             f"{_PACKAGE}.RunnerLinkService": partial(link.add_RunnerLinkServiceServicer_to_server, links),
             f"{_PACKAGE}.CopyService": partial(
                 copy.add_CopyServiceServicer_to_server,
@@ -387,3 +308,7 @@ class ApiServer:
                 enrollment.add_CertificateServiceServicer_to_server, CertificateServicer(given.certificates)
             ),
         }
+        if self._mesh is not None:
+            servicer = MeshServicer(self._mesh)
+            served[f"{_PACKAGE}.MeshService"] = partial(mesh_grpc.add_MeshServiceServicer_to_server, servicer)
+        return served

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Credential
-from netvps.domain.access.identity import RunnerIdentity, SessionIdentity, parse_identity
+from netvps.domain.access.identity import RunnerIdentity, ServerIdentity, SessionIdentity, parse_identity
 from netvps.domain.runner.runner import Runner
 from netvps.domain.session.session import Session
 from netvps.errors import InvalidInput, Unauthenticated
@@ -61,6 +61,8 @@ class Certificates:
             identity = parse_identity(identity_uri)
         except InvalidInput as error:
             raise Unauthenticated(f"{error.violations[0].description}: join again") from None
+        if isinstance(identity, ServerIdentity):
+            raise Unauthenticated("a server makes its certificate itself, at each start")
         self._ca.csr_key(csr)
         async with self._store.read() as reader:
             await _require_current(reader, identity)

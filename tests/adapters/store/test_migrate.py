@@ -84,11 +84,11 @@ async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock
         lease = await transaction.put(Lease("10.0.0.0/22", "r1", 1))
     await run(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(
-        ConfigError, match="newer than this program: it has schema 9999, this program knows 0026; nothing was"
+        ConfigError, match="newer than this program: it has schema 9999, this program knows 0028; nothing was"
     ):
         async with open_store(url, clock):
             pass
-    await run(url, "UPDATE alembic_version SET version_num = '0026'")
+    await run(url, "UPDATE alembic_version SET version_num = '0028'")
     async with open_store(url, clock) as store, store.read() as view:
         assert await view.find(Lease) == [lease]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.domain.access.identity import RunnerIdentity, SessionIdentity, parse_identity
+from netvps.domain.access.identity import Certified, RunnerIdentity, ServerIdentity, SessionIdentity, parse_identity
 from netvps.errors import InvalidInput
 
 UID = "0123456789abc"
@@ -13,9 +13,10 @@ UID = "0123456789abc"
     [
         (RunnerIdentity(UID), f"netvps://runner/{UID}"),
         (SessionIdentity(UID, 12), f"netvps://session/{UID}/epoch/12"),
+        (ServerIdentity(UID), f"netvps://server/{UID}"),
     ],
 )
-def test_an_identity_reads_back(identity: RunnerIdentity | SessionIdentity, uri: str) -> None:
+def test_an_identity_reads_back(identity: Certified, uri: str) -> None:
     assert identity.uri == uri
     assert parse_identity(uri) == identity
 
@@ -29,6 +30,7 @@ def test_an_identity_reads_back(identity: RunnerIdentity | SessionIdentity, uri:
         f"netvps://runner/{UID}\n",
         f"netvps://runner/{UID.upper()}",
         f"netvps://session/{UID}",
+        f"netvps://server/{UID}/epoch/1",
         f"netvps://session/{UID}/epoch/0",
         f"netvps://session/{UID}/epoch/01",
         f"netvps://session/{UID}/epoch/{'9' * 19}",
@@ -36,5 +38,5 @@ def test_an_identity_reads_back(identity: RunnerIdentity | SessionIdentity, uri:
     ],
 )
 def test_what_is_no_identity(uri: str) -> None:
-    with pytest.raises(InvalidInput, match="is not the identity of a runner or of a session"):
+    with pytest.raises(InvalidInput, match="is not the identity of a runner, session or server"):
         parse_identity(uri)

@@ -9,11 +9,12 @@ import pytest
 
 import netvps.api.v1
 from netvps.domain.access.accounts import Caller, Role, Scope
-from netvps.domain.access.identity import RunnerIdentity, SessionIdentity
+from netvps.domain.access.identity import Certified, RunnerIdentity, ServerIdentity, SessionIdentity
 from netvps.domain.access.permissions import CREDENTIALS, MACHINES, OPEN, PEOPLE, require_permitted, short_name
 from netvps.errors import NotPermitted
 
 RUNNER, SESSION = RunnerIdentity("0" * 13), SessionIdentity("0" * 13, 1)
+SERVER = ServerIdentity("0" * 13)
 
 
 def api_methods() -> list[str]:
@@ -83,9 +84,12 @@ def test_users_and_the_audit_log_are_for_admins() -> None:
         (RUNNER, "SessionService/ListSessions", "this call is for users, not for runner 0000000000000"),
         (RUNNER, "TunnelService/Control", "this call is for sessions, not for runner"),
         (SESSION, "CopyService/ReadCopy", "this call is for runners, not for session"),
+        (RUNNER, "MeshService/Nudge", "this call is for servers, not for runner"),
+        (SERVER, "SessionService/ListSessions", "this call is for users, not for server"),
+        (SERVER, "CertificateService/RenewCertificate", "this call is for runners, not for server"),
     ],
 )
-def test_the_rest_is_refused(who: Caller | RunnerIdentity | SessionIdentity, method: str, why: str) -> None:
+def test_the_rest_is_refused(who: Caller | Certified, method: str, why: str) -> None:
     with pytest.raises(NotPermitted) as refused:
         require_permitted(who, method)
     assert why in refused.value.message

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access.accounts import Caller, Role
-from netvps.domain.access.identity import RunnerIdentity, SessionIdentity
+from netvps.domain.access.identity import Certified, RunnerIdentity, ServerIdentity, SessionIdentity
 from netvps.errors import NotPermitted, Unauthenticated
 from netvps.rpc.server import identity
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 UID = "0123456789abc"
 PERSON, RUNNER, AGENT = Caller("alice", Role.USER), RunnerIdentity(UID), SessionIdentity(UID, 3)
+SERVER = ServerIdentity(UID)
 
 
 @pytest.mark.parametrize(
@@ -22,11 +23,12 @@ PERSON, RUNNER, AGENT = Caller("alice", Role.USER), RunnerIdentity(UID), Session
         (identity.caller, [PERSON]),
         (identity.runner, [RUNNER]),
         (identity.session, [AGENT]),
+        (identity.server, [SERVER]),
         (identity.certified, [RUNNER, AGENT]),
     ],
 )
 def test_each_question_has_its_own_answers(ask: Callable[[], object], welcome: list[object]) -> None:
-    for who in (PERSON, RUNNER, AGENT):
+    for who in (PERSON, RUNNER, AGENT, SERVER):
         token = identity.current.set(who)
         if who in welcome:
             assert ask() == who
@@ -36,8 +38,8 @@ def test_each_question_has_its_own_answers(ask: Callable[[], object], welcome: l
         identity.current.reset(token)
 
 
-@pytest.mark.parametrize("who", [RUNNER, AGENT])
-def test_a_certificate_is_who_its_uri_says(who: RunnerIdentity | SessionIdentity) -> None:
+@pytest.mark.parametrize("who", [RUNNER, AGENT, SERVER])
+def test_a_certificate_is_who_its_uri_says(who: Certified) -> None:
     names = [b"lab1", who.uri.encode()]
     assert identity.of_certificate({"x509_subject_alternative_name": names}) == who
 

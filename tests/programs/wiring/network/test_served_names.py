@@ -8,7 +8,7 @@ import pytest
 
 from netvps.adapters.netlink import own_addresses as module
 from netvps.errors import ConfigError
-from netvps.programs.wiring.served_names import served_names
+from netvps.programs.wiring.network.served_names import served_names
 from netvps.settings import ServerSettings, load
 
 

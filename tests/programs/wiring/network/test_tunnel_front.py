@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from netvps.errors import ConfigError
-from netvps.programs.wiring import tunnel_front
 from netvps.programs.wiring.control_plane import build
+from netvps.programs.wiring.network import tunnel_front
 from netvps.settings import ServerSettings, load
 from tests.support.patience import PATIENCE
 

@@ -1,0 +1,1 @@
+"""How runners, agents and other servers reach a control plane."""

@@ -1,0 +1,56 @@
+"""Connects a server with the other servers of its database."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from netvps.domain.access.identity import ServerIdentity
+from netvps.domain.peer_server import PeerServer
+from netvps.process import clock
+from netvps.rpc.client.channel import channel_credentials
+from netvps.rpc.mesh.mesh import Mesh
+from netvps.services.membership import Membership
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AsyncExitStack
+
+    from netvps.adapters.ca.authority import Authority
+    from netvps.adapters.store.store import SqlStore
+    from netvps.settings import ServerSettings
+
+log = structlog.get_logger()
+
+
+async def start_mesh(
+    stack: AsyncExitStack, settings: ServerSettings, store: SqlStore, ca: Authority, names: Sequence[str]
+) -> tuple[Mesh, Membership] | None:
+    """The other servers, and the lease to be kept once this one listens; None on SQLite, which has one server."""
+    if not settings.shares_database:
+        return None
+    uid = clock.new_uid()
+    own = ca.client_certificate(ServerIdentity(uid).uri)
+    server = PeerServer(uid, address_of(settings, names))
+    credentials = channel_credentials(ca.certificate, own.certificate, own.key)
+    mesh = await stack.enter_async_context(Mesh(server, credentials, store.nudge))
+    store.on_commit = mesh.nudge
+    membership = Membership(store, server, mesh.meet)
+    mesh.on_stranger = membership.look
+    log.info("other servers of the database reach this one", server=uid, address=server.address)
+    return mesh, membership
+
+
+def address_of(settings: ServerSettings, names: Sequence[str]) -> str:
+    """The address for the other servers: as set, else of the first name that is not of loopback, if any."""
+    host = next((name for name in names if not _is_loopback(name)), names[0])
+    return settings.mesh_address or f"{f'[{host}]' if ':' in host else host}:{settings.link_port}"
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"

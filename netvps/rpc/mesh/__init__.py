@@ -1,0 +1,1 @@
+"""The calls between the servers of one database."""
