@@ -92,7 +92,7 @@ async def test_the_link_takes_only_certificates_of_its_ca(site: Site) -> None:
 async def test_a_certificate_must_name_a_runner_or_a_session(site: Site, uri: str) -> None:
     certificate, key = site.certificate_for(uri)
     async with RunnerLink(site.link_address, site.ca.certificate, certificate, key) as runner:
-        with pytest.raises(Unauthenticated, match="names no runner and no session"):
+        with pytest.raises(Unauthenticated, match="names no runner, session or server"):
             await runner.renew("csr")
 
 
