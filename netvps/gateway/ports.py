@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
     from netvps.domain.sleep.waking import LoginKind
-    from netvps.domain.tunnel import Activity, AgentConfig, DialTarget, SelfService
+    from netvps.domain.tunnel import Activity, AgentConfig, DialTarget, Frame, SelfService
     from netvps.services.access.logins import Grant, SessionRef
     from netvps.services.access.ssh_tickets import Admitted
     from netvps.services.http.visits import AdmittedRequest
@@ -62,6 +62,19 @@ class SessionDialer(Protocol):
 
     async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
         """The sessions whose agents are not connected, for which `on_config` does not call the listener."""
+
+
+class AgentsElsewhere(Protocol):
+    """The agents that are connected to other servers of the database."""
+
+    async def dial(
+        self, session_uid: str, target: DialTarget, origin: str, outgoing: AsyncIterator[Frame]
+    ) -> AsyncGenerator[Frame, None] | None:
+        """Opens a connection into a session through the server that has its agent; None if none has it.
+
+        Exchanges frames as with the agent itself. Raises the errors of Tunnels.open, and Unavailable for a server that
+        does not answer.
+        """
 
 
 class SnapshotBrowser(Protocol):

@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand
     from netvps.domain.session.session import Session
-    from netvps.domain.tunnel import AgentHello, Frame, FromAgent, ToAgent
+    from netvps.domain.tunnel import AgentHello, DialTarget, Frame, FromAgent, ToAgent
     from netvps.services.ports import OidcIssuer
 
 T = TypeVar("T")
@@ -137,6 +137,14 @@ class EchoTunnels:
                 case Reset():
                     yield Reset("you first")
                     return
+
+    def has(self, session_uid: str) -> bool:
+        return session_uid in {hello.session_uid for hello in self.hellos}
+
+    async def relay(
+        self, session_uid: str, target: DialTarget, origin: str, incoming: AsyncIterator[Frame]
+    ) -> AsyncIterator[Frame]:
+        return self.dial_back(session_uid, "dial-1", incoming)
 
 
 class EchoCommands:

@@ -22,9 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from netvps.api.v1 import link_pb2 as netvps_dot_api_dot_v1_dot_link__pb2
+from netvps.api.v1 import tunnel_pb2 as netvps_dot_api_dot_v1_dot_tunnel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/mesh.proto\x12\rnetvps.api.v1\" \n\x0cNudgeRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\"\x0f\n\rNudgeResponse2Q\n\x0bMeshService\x12\x42\n\x05Nudge\x12\x1b.netvps.api.v1.NudgeRequest\x1a\x1c.netvps.api.v1.NudgeResponseB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/mesh.proto\x12\rnetvps.api.v1\x1a\x18netvps/api/v1/link.proto\x1a\x1anetvps/api/v1/tunnel.proto\" \n\x0cNudgeRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\"\x0f\n\rNudgeResponse\"J\n\x15\x46indConnectionRequest\x12\x14\n\nrunner_uid\x18\x01 \x01(\tH\x00\x12\x15\n\x0bsession_uid\x18\x02 \x01(\tH\x00\x42\x04\n\x02of\"+\n\x16\x46indConnectionResponse\x12\x11\n\tconnected\x18\x01 \x01(\x08\"Z\n\x13PushToRunnerRequest\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12/\n\x07request\x18\x02 \x01(\x0b\x32\x1e.netvps.api.v1.ConnectResponse\"\x16\n\x14PushToRunnerResponse\"Z\n\x16ProbeFromRunnerRequest\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.netvps.api.v1.ProbeRequest\"E\n\x17ProbeFromRunnerResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.netvps.api.v1.ProbeReport\"Z\n\x14MeasureRunnerRequest\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12.\n\x07request\x18\x02 \x01(\x0b\x32\x1d.netvps.api.v1.MetricsRequest\"E\n\x15MeasureRunnerResponse\x12,\n\x06report\x18\x01 \x01(\x0b\x32\x1c.netvps.api.v1.MetricsReport\"\x83\x01\n\x12\x44ialSessionRequest\x12\x30\n\x05start\x18\x01 \x01(\x0b\x32\x1f.netvps.api.v1.DialSessionStartH\x00\x12\x30\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x1f.netvps.api.v1.DialBackResponseH\x00\x42\t\n\x07message\"\x81\x01\n\x10\x44ialSessionStart\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12)\n\x06target\x18\x02 \x01(\x0b\x32\x19.netvps.api.v1.DialTarget\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x0f\n\x07\x63ounted\x18\x04 \x01(\x08\x12\x0e\n\x06origin\x18\x05 \x01(\t\"d\n\x13\x44ialSessionResponse\x12\x10\n\x06opened\x18\x01 \x01(\x08H\x00\x12\x30\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x1f.netvps.api.v1.DialBackResponseH\x00\x42\t\n\x07message2\xa3\x04\n\x0bMeshService\x12\x42\n\x05Nudge\x12\x1b.netvps.api.v1.NudgeRequest\x1a\x1c.netvps.api.v1.NudgeResponse\x12]\n\x0e\x46indConnection\x12$.netvps.api.v1.FindConnectionRequest\x1a%.netvps.api.v1.FindConnectionResponse\x12W\n\x0cPushToRunner\x12\".netvps.api.v1.PushToRunnerRequest\x1a#.netvps.api.v1.PushToRunnerResponse\x12`\n\x0fProbeFromRunner\x12%.netvps.api.v1.ProbeFromRunnerRequest\x1a&.netvps.api.v1.ProbeFromRunnerResponse\x12\\\n\rMeasureRunner\x12#.netvps.api.v1.MeasureRunnerRequest\x1a$.netvps.api.v1.MeasureRunnerResponse0\x01\x12X\n\x0b\x44ialSession\x12!.netvps.api.v1.DialSessionRequest\x1a\".netvps.api.v1.DialSessionResponse(\x01\x30\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +34,32 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.mesh_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_NUDGEREQUEST']._serialized_start=43
-  _globals['_NUDGEREQUEST']._serialized_end=75
-  _globals['_NUDGERESPONSE']._serialized_start=77
-  _globals['_NUDGERESPONSE']._serialized_end=92
-  _globals['_MESHSERVICE']._serialized_start=94
-  _globals['_MESHSERVICE']._serialized_end=175
+  _globals['_NUDGEREQUEST']._serialized_start=97
+  _globals['_NUDGEREQUEST']._serialized_end=129
+  _globals['_NUDGERESPONSE']._serialized_start=131
+  _globals['_NUDGERESPONSE']._serialized_end=146
+  _globals['_FINDCONNECTIONREQUEST']._serialized_start=148
+  _globals['_FINDCONNECTIONREQUEST']._serialized_end=222
+  _globals['_FINDCONNECTIONRESPONSE']._serialized_start=224
+  _globals['_FINDCONNECTIONRESPONSE']._serialized_end=267
+  _globals['_PUSHTORUNNERREQUEST']._serialized_start=269
+  _globals['_PUSHTORUNNERREQUEST']._serialized_end=359
+  _globals['_PUSHTORUNNERRESPONSE']._serialized_start=361
+  _globals['_PUSHTORUNNERRESPONSE']._serialized_end=383
+  _globals['_PROBEFROMRUNNERREQUEST']._serialized_start=385
+  _globals['_PROBEFROMRUNNERREQUEST']._serialized_end=475
+  _globals['_PROBEFROMRUNNERRESPONSE']._serialized_start=477
+  _globals['_PROBEFROMRUNNERRESPONSE']._serialized_end=546
+  _globals['_MEASURERUNNERREQUEST']._serialized_start=548
+  _globals['_MEASURERUNNERREQUEST']._serialized_end=638
+  _globals['_MEASURERUNNERRESPONSE']._serialized_start=640
+  _globals['_MEASURERUNNERRESPONSE']._serialized_end=709
+  _globals['_DIALSESSIONREQUEST']._serialized_start=712
+  _globals['_DIALSESSIONREQUEST']._serialized_end=843
+  _globals['_DIALSESSIONSTART']._serialized_start=846
+  _globals['_DIALSESSIONSTART']._serialized_end=975
+  _globals['_DIALSESSIONRESPONSE']._serialized_start=977
+  _globals['_DIALSESSIONRESPONSE']._serialized_end=1077
+  _globals['_MESHSERVICE']._serialized_start=1080
+  _globals['_MESHSERVICE']._serialized_end=1627
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,8 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from netvps.api.v1 import link_pb2 as _link_pb2
+from netvps.api.v1 import tunnel_pb2 as _tunnel_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -54,3 +56,285 @@ class NudgeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NudgeResponse: _TypeAlias = NudgeResponse  # noqa: Y015
+
+@_typing.final
+class FindConnectionRequest(_message.Message):
+    """FindConnectionRequest is a request of MeshService.FindConnection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_UID_FIELD_NUMBER: _builtins.int
+    SESSION_UID_FIELD_NUMBER: _builtins.int
+    runner_uid: _builtins.str
+    session_uid: _builtins.str
+    def __init__(
+        self,
+        *,
+        runner_uid: _builtins.str = ...,
+        session_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["of", b"of", "runner_uid", b"runner_uid", "session_uid", b"session_uid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["of", b"of", "runner_uid", b"runner_uid", "session_uid", b"session_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_of: _TypeAlias = _typing.Literal["runner_uid", "session_uid"]  # noqa: Y015
+    _WhichOneofArgType_of: _TypeAlias = _typing.Literal["of", b"of"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_of) -> _WhichOneofReturnType_of | None: ...
+
+Global___FindConnectionRequest: _TypeAlias = FindConnectionRequest  # noqa: Y015
+
+@_typing.final
+class FindConnectionResponse(_message.Message):
+    """FindConnectionResponse is the response of MeshService.FindConnection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTED_FIELD_NUMBER: _builtins.int
+    connected: _builtins.bool
+    def __init__(
+        self,
+        *,
+        connected: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindConnectionResponse: _TypeAlias = FindConnectionResponse  # noqa: Y015
+
+@_typing.final
+class PushToRunnerRequest(_message.Message):
+    """PushToRunnerRequest is a request of MeshService.PushToRunner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_UID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    runner_uid: _builtins.str
+    @_builtins.property
+    def request(self) -> _link_pb2.ConnectResponse:
+        """A log_request, files_request, copy_request or image_copy_request."""
+
+    def __init__(
+        self,
+        *,
+        runner_uid: _builtins.str = ...,
+        request: _link_pb2.ConnectResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "runner_uid", b"runner_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushToRunnerRequest: _TypeAlias = PushToRunnerRequest  # noqa: Y015
+
+@_typing.final
+class PushToRunnerResponse(_message.Message):
+    """PushToRunnerResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushToRunnerResponse: _TypeAlias = PushToRunnerResponse  # noqa: Y015
+
+@_typing.final
+class ProbeFromRunnerRequest(_message.Message):
+    """ProbeFromRunnerRequest is a request of MeshService.ProbeFromRunner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_UID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    runner_uid: _builtins.str
+    @_builtins.property
+    def request(self) -> _link_pb2.ProbeRequest:
+        """Its probe_id is not used."""
+
+    def __init__(
+        self,
+        *,
+        runner_uid: _builtins.str = ...,
+        request: _link_pb2.ProbeRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "runner_uid", b"runner_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeFromRunnerRequest: _TypeAlias = ProbeFromRunnerRequest  # noqa: Y015
+
+@_typing.final
+class ProbeFromRunnerResponse(_message.Message):
+    """ProbeFromRunnerResponse is the response of MeshService.ProbeFromRunner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _link_pb2.ProbeReport: ...
+    def __init__(
+        self,
+        *,
+        report: _link_pb2.ProbeReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeFromRunnerResponse: _TypeAlias = ProbeFromRunnerResponse  # noqa: Y015
+
+@_typing.final
+class MeasureRunnerRequest(_message.Message):
+    """MeasureRunnerRequest is a request of MeshService.MeasureRunner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNNER_UID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    runner_uid: _builtins.str
+    @_builtins.property
+    def request(self) -> _link_pb2.MetricsRequest: ...
+    def __init__(
+        self,
+        *,
+        runner_uid: _builtins.str = ...,
+        request: _link_pb2.MetricsRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "runner_uid", b"runner_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasureRunnerRequest: _TypeAlias = MeasureRunnerRequest  # noqa: Y015
+
+@_typing.final
+class MeasureRunnerResponse(_message.Message):
+    """MeasureRunnerResponse is a response of MeshService.MeasureRunner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _link_pb2.MetricsReport: ...
+    def __init__(
+        self,
+        *,
+        report: _link_pb2.MetricsReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasureRunnerResponse: _TypeAlias = MeasureRunnerResponse  # noqa: Y015
+
+@_typing.final
+class DialSessionRequest(_message.Message):
+    """DialSessionRequest is a message of the server that asks for a connection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    FRAME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___DialSessionStart:
+        """First, once."""
+
+    @_builtins.property
+    def frame(self) -> _tunnel_pb2.DialBackResponse: ...
+    def __init__(
+        self,
+        *,
+        start: Global___DialSessionStart | None = ...,
+        frame: _tunnel_pb2.DialBackResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "message", b"message", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "message", b"message", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "frame"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___DialSessionRequest: _TypeAlias = DialSessionRequest  # noqa: Y015
+
+@_typing.final
+class DialSessionStart(_message.Message):
+    """DialSessionStart says where the connection leads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_UID_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    session_uid: _builtins.str
+    port: _builtins.int
+    """A TCP port of the session, for HTTP, instead of a target."""
+    counted: _builtins.bool
+    """Whether a connection to the port keeps the session awake."""
+    origin: _builtins.str
+    """Names the client in the agent's log."""
+    @_builtins.property
+    def target(self) -> _tunnel_pb2.DialTarget: ...
+    def __init__(
+        self,
+        *,
+        session_uid: _builtins.str = ...,
+        target: _tunnel_pb2.DialTarget | None = ...,
+        port: _builtins.int = ...,
+        counted: _builtins.bool = ...,
+        origin: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "origin", b"origin", "port", b"port", "session_uid", b"session_uid", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DialSessionStart: _TypeAlias = DialSessionStart  # noqa: Y015
+
+@_typing.final
+class DialSessionResponse(_message.Message):
+    """DialSessionResponse is a message of the server that has the agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENED_FIELD_NUMBER: _builtins.int
+    FRAME_FIELD_NUMBER: _builtins.int
+    opened: _builtins.bool
+    """First, once: the connection is open."""
+    @_builtins.property
+    def frame(self) -> _tunnel_pb2.DialBackResponse: ...
+    def __init__(
+        self,
+        *,
+        opened: _builtins.bool = ...,
+        frame: _tunnel_pb2.DialBackResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "message", b"message", "opened", b"opened"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "message", b"message", "opened", b"opened"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opened", "frame"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___DialSessionResponse: _TypeAlias = DialSessionResponse  # noqa: Y015

@@ -42,6 +42,31 @@ class MeshServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.NudgeRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.NudgeResponse.FromString,
                 _registered_method=True)
+        self.FindConnection = channel.unary_unary(
+                '/netvps.api.v1.MeshService/FindConnection',
+                request_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.FindConnectionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.FindConnectionResponse.FromString,
+                _registered_method=True)
+        self.PushToRunner = channel.unary_unary(
+                '/netvps.api.v1.MeshService/PushToRunner',
+                request_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.PushToRunnerRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.PushToRunnerResponse.FromString,
+                _registered_method=True)
+        self.ProbeFromRunner = channel.unary_unary(
+                '/netvps.api.v1.MeshService/ProbeFromRunner',
+                request_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.ProbeFromRunnerRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.ProbeFromRunnerResponse.FromString,
+                _registered_method=True)
+        self.MeasureRunner = channel.unary_stream(
+                '/netvps.api.v1.MeshService/MeasureRunner',
+                request_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.MeasureRunnerRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.MeasureRunnerResponse.FromString,
+                _registered_method=True)
+        self.DialSession = channel.stream_stream(
+                '/netvps.api.v1.MeshService/DialSession',
+                request_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.DialSessionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.DialSessionResponse.FromString,
+                _registered_method=True)
 
 
 class MeshServiceServicer:
@@ -58,6 +83,45 @@ class MeshServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindConnection(self, request, context):
+        """FindConnection says whether a runner, or the agent of a session, is connected to this server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PushToRunner(self, request, context):
+        """PushToRunner sends a runner that is connected here a request for logs, files or parts. The runner answers with a call
+        that has the stream_id of the request; the server passes that call on to the caller's server, with the runner's uid in
+        the metadata "netvps-runner". Errors: UNAVAILABLE (it is not connected here, or does not keep up).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProbeFromRunner(self, request, context):
+        """ProbeFromRunner lets a runner that is connected here measure its links. Errors: as PushToRunner.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MeasureRunner(self, request, context):
+        """MeasureRunner lets a runner that is connected here measure for as long as the call is open. Errors: as PushToRunner.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DialSession(self, request_iterator, context):
+        """DialSession opens a connection into a session whose agent is connected here. The first request is start, the first
+        response opened; then both sides send frames, as in TunnelService.DialBack. Errors: UNAVAILABLE, as PushToRunner or
+        of the dial; RESOURCE_EXHAUSTED (the session has too many connections).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeshServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -65,6 +129,31 @@ def add_MeshServiceServicer_to_server(servicer, server):
                     servicer.Nudge,
                     request_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.NudgeRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.NudgeResponse.SerializeToString,
+            ),
+            'FindConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindConnection,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.FindConnectionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.FindConnectionResponse.SerializeToString,
+            ),
+            'PushToRunner': grpc.unary_unary_rpc_method_handler(
+                    servicer.PushToRunner,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.PushToRunnerRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.PushToRunnerResponse.SerializeToString,
+            ),
+            'ProbeFromRunner': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProbeFromRunner,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.ProbeFromRunnerRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.ProbeFromRunnerResponse.SerializeToString,
+            ),
+            'MeasureRunner': grpc.unary_stream_rpc_method_handler(
+                    servicer.MeasureRunner,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.MeasureRunnerRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.MeasureRunnerResponse.SerializeToString,
+            ),
+            'DialSession': grpc.stream_stream_rpc_method_handler(
+                    servicer.DialSession,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_mesh__pb2.DialSessionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_mesh__pb2.DialSessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -97,6 +186,141 @@ class MeshService:
             '/netvps.api.v1.MeshService/Nudge',
             netvps_dot_api_dot_v1_dot_mesh__pb2.NudgeRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_mesh__pb2.NudgeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.MeshService/FindConnection',
+            netvps_dot_api_dot_v1_dot_mesh__pb2.FindConnectionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_mesh__pb2.FindConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PushToRunner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.MeshService/PushToRunner',
+            netvps_dot_api_dot_v1_dot_mesh__pb2.PushToRunnerRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_mesh__pb2.PushToRunnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeFromRunner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.MeshService/ProbeFromRunner',
+            netvps_dot_api_dot_v1_dot_mesh__pb2.ProbeFromRunnerRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_mesh__pb2.ProbeFromRunnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureRunner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/netvps.api.v1.MeshService/MeasureRunner',
+            netvps_dot_api_dot_v1_dot_mesh__pb2.MeasureRunnerRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_mesh__pb2.MeasureRunnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DialSession(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/netvps.api.v1.MeshService/DialSession',
+            netvps_dot_api_dot_v1_dot_mesh__pb2.DialSessionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_mesh__pb2.DialSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

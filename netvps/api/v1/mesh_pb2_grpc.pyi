@@ -40,6 +40,22 @@ class MeshServiceStub:
     """Nudge says that the caller committed something; the server looks into the database at once, and not at its next
     tick. A lost nudge only costs that time.
     """
+    FindConnection: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.FindConnectionRequest, _mesh_pb2.FindConnectionResponse]
+    """FindConnection says whether a runner, or the agent of a session, is connected to this server."""
+    PushToRunner: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.PushToRunnerRequest, _mesh_pb2.PushToRunnerResponse]
+    """PushToRunner sends a runner that is connected here a request for logs, files or parts. The runner answers with a call
+    that has the stream_id of the request; the server passes that call on to the caller's server, with the runner's uid in
+    the metadata "netvps-runner". Errors: UNAVAILABLE (it is not connected here, or does not keep up).
+    """
+    ProbeFromRunner: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.ProbeFromRunnerRequest, _mesh_pb2.ProbeFromRunnerResponse]
+    """ProbeFromRunner lets a runner that is connected here measure its links. Errors: as PushToRunner."""
+    MeasureRunner: _grpc.UnaryStreamMultiCallable[_mesh_pb2.MeasureRunnerRequest, _mesh_pb2.MeasureRunnerResponse]
+    """MeasureRunner lets a runner that is connected here measure for as long as the call is open. Errors: as PushToRunner."""
+    DialSession: _grpc.StreamStreamMultiCallable[_mesh_pb2.DialSessionRequest, _mesh_pb2.DialSessionResponse]
+    """DialSession opens a connection into a session whose agent is connected here. The first request is start, the first
+    response opened; then both sides send frames, as in TunnelService.DialBack. Errors: UNAVAILABLE, as PushToRunner or
+    of the dial; RESOURCE_EXHAUSTED (the session has too many connections).
+    """
 
 @_typing.type_check_only
 class MeshServiceAsyncStub(MeshServiceStub):
@@ -52,6 +68,22 @@ class MeshServiceAsyncStub(MeshServiceStub):
     Nudge: _aio.UnaryUnaryMultiCallable[_mesh_pb2.NudgeRequest, _mesh_pb2.NudgeResponse]  # type: ignore[assignment]
     """Nudge says that the caller committed something; the server looks into the database at once, and not at its next
     tick. A lost nudge only costs that time.
+    """
+    FindConnection: _aio.UnaryUnaryMultiCallable[_mesh_pb2.FindConnectionRequest, _mesh_pb2.FindConnectionResponse]  # type: ignore[assignment]
+    """FindConnection says whether a runner, or the agent of a session, is connected to this server."""
+    PushToRunner: _aio.UnaryUnaryMultiCallable[_mesh_pb2.PushToRunnerRequest, _mesh_pb2.PushToRunnerResponse]  # type: ignore[assignment]
+    """PushToRunner sends a runner that is connected here a request for logs, files or parts. The runner answers with a call
+    that has the stream_id of the request; the server passes that call on to the caller's server, with the runner's uid in
+    the metadata "netvps-runner". Errors: UNAVAILABLE (it is not connected here, or does not keep up).
+    """
+    ProbeFromRunner: _aio.UnaryUnaryMultiCallable[_mesh_pb2.ProbeFromRunnerRequest, _mesh_pb2.ProbeFromRunnerResponse]  # type: ignore[assignment]
+    """ProbeFromRunner lets a runner that is connected here measure its links. Errors: as PushToRunner."""
+    MeasureRunner: _aio.UnaryStreamMultiCallable[_mesh_pb2.MeasureRunnerRequest, _mesh_pb2.MeasureRunnerResponse]  # type: ignore[assignment]
+    """MeasureRunner lets a runner that is connected here measure for as long as the call is open. Errors: as PushToRunner."""
+    DialSession: _aio.StreamStreamMultiCallable[_mesh_pb2.DialSessionRequest, _mesh_pb2.DialSessionResponse]  # type: ignore[assignment]
+    """DialSession opens a connection into a session whose agent is connected here. The first request is start, the first
+    response opened; then both sides send frames, as in TunnelService.DialBack. Errors: UNAVAILABLE, as PushToRunner or
+    of the dial; RESOURCE_EXHAUSTED (the session has too many connections).
     """
 
 class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -68,6 +100,52 @@ class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_mesh_pb2.NudgeResponse, _abc.Awaitable[_mesh_pb2.NudgeResponse]]:
         """Nudge says that the caller committed something; the server looks into the database at once, and not at its next
         tick. A lost nudge only costs that time.
+        """
+
+    @_abc_1.abstractmethod
+    def FindConnection(
+        self,
+        request: _mesh_pb2.FindConnectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_pb2.FindConnectionResponse, _abc.Awaitable[_mesh_pb2.FindConnectionResponse]]:
+        """FindConnection says whether a runner, or the agent of a session, is connected to this server."""
+
+    @_abc_1.abstractmethod
+    def PushToRunner(
+        self,
+        request: _mesh_pb2.PushToRunnerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_pb2.PushToRunnerResponse, _abc.Awaitable[_mesh_pb2.PushToRunnerResponse]]:
+        """PushToRunner sends a runner that is connected here a request for logs, files or parts. The runner answers with a call
+        that has the stream_id of the request; the server passes that call on to the caller's server, with the runner's uid in
+        the metadata "netvps-runner". Errors: UNAVAILABLE (it is not connected here, or does not keep up).
+        """
+
+    @_abc_1.abstractmethod
+    def ProbeFromRunner(
+        self,
+        request: _mesh_pb2.ProbeFromRunnerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_pb2.ProbeFromRunnerResponse, _abc.Awaitable[_mesh_pb2.ProbeFromRunnerResponse]]:
+        """ProbeFromRunner lets a runner that is connected here measure its links. Errors: as PushToRunner."""
+
+    @_abc_1.abstractmethod
+    def MeasureRunner(
+        self,
+        request: _mesh_pb2.MeasureRunnerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mesh_pb2.MeasureRunnerResponse], _abc.AsyncIterator[_mesh_pb2.MeasureRunnerResponse]]:
+        """MeasureRunner lets a runner that is connected here measure for as long as the call is open. Errors: as PushToRunner."""
+
+    @_abc_1.abstractmethod
+    def DialSession(
+        self,
+        request_iterator: _MaybeAsyncIterator[_mesh_pb2.DialSessionRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mesh_pb2.DialSessionResponse], _abc.AsyncIterator[_mesh_pb2.DialSessionResponse]]:
+        """DialSession opens a connection into a session whose agent is connected here. The first request is start, the first
+        response opened; then both sides send frames, as in TunnelService.DialBack. Errors: UNAVAILABLE, as PushToRunner or
+        of the dial; RESOURCE_EXHAUSTED (the session has too many connections).
         """
 
 def add_MeshServiceServicer_to_server(servicer: MeshServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -35,6 +35,8 @@ DIAL_TIMEOUT = 10.0
 """Seconds that an agent has to open the stream of a dial."""
 DIAL_REFUSED = "DIAL_REFUSED"
 """The reason of the error if the agent answered that it could not connect."""
+COMMAND = "@exec"
+"""The end of the origin of a connection for a command of the API (ExecSession)."""
 MAX_PENDING = 256
 MAX_STREAMS = 2000
 

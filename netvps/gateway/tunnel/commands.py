@@ -20,6 +20,7 @@ from netvps.domain.tunnel import SshTarget
 from netvps.errors import Unavailable, WrongState
 from netvps.gateway.ssh.pacing import Paced
 from netvps.gateway.ssh.readiness import reason_not_ready
+from netvps.gateway.tunnel.agents import COMMAND
 from netvps.services.access.logins import Grant, ref_to
 from netvps.tasks import Tasks
 
@@ -77,7 +78,7 @@ class Commands:
             await self._waker.wake(session.uid, grant.user, LoginKind.PLAIN)
 
         def dial() -> Awaitable[Stream]:
-            return self._dialer.open(session.uid, SshTarget(), f"{grant.user}@exec")
+            return self._dialer.open(session.uid, SshTarget(), f"{grant.user}{COMMAND}")
 
         connection = await self._upstream.reach(dial, grant, _Connection)
         bound = log.bind(session=session.uid, user=grant.user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
@@ -10,8 +11,9 @@ import structlog
 
 from netvps.domain.tunnel import Activity, ConfigApplied, DialFailure, PortTarget, Reset, SelfService, SelfServiceAnswer
 from netvps.errors import NetvpsError, Unavailable, WrongState
-from netvps.gateway.tunnel.agents import Agent, ControlEnded
+from netvps.gateway.tunnel.agents import COMMAND, Agent, ControlEnded
 from netvps.gateway.tunnel.dial_stream import DialStream
+from netvps.gateway.worker.joint import join_streams
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.identity import SessionIdentity
     from netvps.domain.tunnel import AgentHello, DialTarget, Frame, FromAgent, SleepNotice, ToAgent
-    from netvps.gateway.ports import AgentReports, Configs
+    from netvps.gateway.ports import AgentReports, AgentsElsewhere, Configs
     from netvps.gateway.tunnel.agents import Answer
     from netvps.gateway.tunnel.front import DirectConnection
 
@@ -31,6 +33,10 @@ MAX_ASKED = 8
 """Maximum requests of one agent (SelfService) without an answer; a further one is refused."""
 CONNECT_TIMEOUT = 15.0
 """Seconds that `open` waits for an agent: a session that just started is RUNNING before its agent connects."""
+
+
+ASK_AGAIN = 1.0
+"""Seconds between two questions to other servers for an agent that is connected nowhere."""
 
 
 class Tunnels:
@@ -51,6 +57,9 @@ class Tunnels:
         self.direct = False
         """Whether agents can make direct connections."""
         self._access_listeners: list[Callable[[str], None]] = []
+        self._relayed_commands: Counter[str] = Counter()
+        self.elsewhere: AgentsElsewhere | None = None
+        """The agents of other servers; None if there are none."""
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -168,40 +177,93 @@ class Tunnels:
 
         Raises Unavailable if the agent does not connect within 15 s or cannot open it, Exhausted if it has too many.
         """
-        stream = await self._open(session_uid, target, origin, direct=False)
-        if not isinstance(stream, DialStream):  # cannot be: no direct connection was asked for
-            stream.abort()
-            raise Unavailable("the session's agent answered in a way that was not asked for: try again")
-        return stream
+        return _not_direct(await self._open(session_uid, target, origin, direct=False))
 
     async def open_direct(self, session_uid: str, target: DialTarget, origin: str) -> Answer:
         """Like `open`, but a direct connection if the agent and this server can: to be joined with a socket."""
         return await self._open(session_uid, target, origin, direct=self.direct)
 
+    def has(self, session_uid: str) -> bool:
+        """Whether the agent of a session is connected here."""
+        return session_uid in self._agents
+
+    async def relay(
+        self, session_uid: str, target: DialTarget, origin: str, incoming: AsyncIterator[Frame]
+    ) -> AsyncGenerator[Frame, None]:
+        """Opens a connection for another server, which has the client; returns the frames for that.
+
+        Raises what `open` raises, but does not wait for an agent, and never asks a third server.
+        """
+        if session_uid not in self._agents:
+            raise Unavailable("the session's agent is not connected to this server any more: try again")
+        stream = await self._dial(self._agents[session_uid], target, origin, direct=False)
+        far = DialStream()
+        join_streams(far, _not_direct(stream))
+        return self._relayed(session_uid, far, incoming, commands=int(origin.endswith(COMMAND)))
+
+    def relayed_commands(self, session_uid: str) -> int:
+        """Number of commands that other servers run in a session by its agent here."""
+        return self._relayed_commands[session_uid]
+
+    async def _relayed(
+        self, session_uid: str, far: DialStream, incoming: AsyncIterator[Frame], *, commands: int
+    ) -> AsyncGenerator[Frame, None]:
+        self._relayed_commands[session_uid] += commands
+        reader = self._tasks.start(_receive(far, incoming), name=f"stream of {session_uid} for another server")
+        try:
+            async with aclosing(far.frames()) as frames:
+                async for frame in frames:
+                    yield frame
+        finally:
+            far.broke("the connection between the servers broke")
+            reader.cancel()
+            self._relayed_commands -= Counter({session_uid: commands})  # without those that are 0 then
+
     async def _open(self, session_uid: str, target: DialTarget, origin: str, *, direct: bool) -> Answer:
-        until = asyncio.get_running_loop().time() + CONNECT_TIMEOUT
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CONNECT_TIMEOUT
         while True:
-            agent = await self._agent(session_uid, until)
+            if session_uid not in self._agents and (far := await self._open_elsewhere(session_uid, target, origin)):
+                return far
+            # An agent that is connected nowhere may come to this server or to another one.
+            agent = await self._agent(session_uid, min(until, loop.time() + ASK_AGAIN) if self.elsewhere else until)
+            if agent is None and loop.time() < until:
+                continue
+            if agent is None:
+                raise Unavailable(
+                    f"the session's agent is not connected (waited {CONNECT_TIMEOUT:.0f} s): "
+                    "try again, and check the session's logs if that persists"
+                )
             try:
-                stream = await agent.dial(target, origin, direct=direct)
+                return await self._dial(agent, target, origin, direct=direct)
             except ControlEnded:
                 log.info("agent disconnected while dialling", session=session_uid)
-                continue
-            if isinstance(target, PortTarget) and target.counted and stream in agent.streams:  # not ended already
-                agent.served.add(stream)
-                self._reports.served(session_uid, len(agent.served))
-            return stream
 
-    async def _agent(self, session_uid: str, until: float) -> Agent:
+    async def _dial(self, agent: Agent, target: DialTarget, origin: str, *, direct: bool) -> Answer:
+        stream = await agent.dial(target, origin, direct=direct)
+        if isinstance(target, PortTarget) and target.counted and stream in agent.streams:  # not ended already
+            agent.served.add(stream)
+            self._reports.served(agent.hello.session_uid, len(agent.served))
+        return stream
+
+    async def _open_elsewhere(self, session_uid: str, target: DialTarget, origin: str) -> DialStream | None:
+        if self.elsewhere is None:
+            return None
+        stream = DialStream()
+        incoming = await self.elsewhere.dial(session_uid, target, origin, stream.frames())
+        if incoming is None:
+            return None
+        self._tasks.start(_receive_all(stream, incoming), name=f"stream of {session_uid} by another server")
+        return stream
+
+    async def _agent(self, session_uid: str, until: float) -> Agent | None:
+        """The agent once it is connected; None if it is not until then."""
         try:
             async with asyncio.timeout_at(until), self._arrived:
                 await self._arrived.wait_for(lambda: session_uid in self._agents)
                 return self._agents[session_uid]
         except TimeoutError:
-            raise Unavailable(
-                f"the session's agent is not connected (waited {CONNECT_TIMEOUT:.0f} s): "
-                "try again, and check the session's logs if that persists"
-            ) from None
+            return None
 
     async def _register(self, agent: Agent) -> None:
         uid, epoch = agent.hello.session_uid, agent.hello.epoch
@@ -286,6 +348,18 @@ class Tunnels:
         finally:
             agent.asked -= 1
             agent.reply(answer)
+
+
+def _not_direct(stream: Answer) -> DialStream:
+    if not isinstance(stream, DialStream):  # cannot be: no direct connection was asked for
+        stream.abort()
+        raise Unavailable("the session's agent answered in a way that was not asked for: try again")
+    return stream
+
+
+async def _receive_all(stream: DialStream, incoming: AsyncGenerator[Frame, None]) -> None:
+    async with aclosing(incoming):
+        await _receive(stream, incoming)
 
 
 async def _receive(stream: DialStream, incoming: AsyncIterator[Frame]) -> None:

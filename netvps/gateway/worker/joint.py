@@ -25,6 +25,14 @@ def join(transport: asyncio.Transport, stream: Stream, *, half_closes: bool = Tr
     return near, far
 
 
+def join_streams(one: Stream, other: Stream) -> None:
+    """Joins two streams that were not started yet."""
+    near, far = Side(), Side()
+    near.other, far.other = far, near
+    one.start(near)
+    other.start(far)
+
+
 class Side(asyncio.Protocol):
     """Passes the events of one transport on to the other."""
 

@@ -41,6 +41,7 @@ from netvps.programs.wiring.network.served_names import served_names
 from netvps.programs.wiring.network.tunnel_front import start_front
 from netvps.programs.wiring.upkeep import compact, expiring
 from netvps.rpc.convert.runner.netmap import encoded
+from netvps.rpc.mesh.agents import MeshAgents
 from netvps.rpc.server.listeners import Addresses, Certificate
 from netvps.rpc.server.open_calls import CallLimits
 from netvps.rpc.server.server import ApiServer
@@ -234,7 +235,7 @@ class _Parts:
         access = Access(self.store, clock.now, self.key_uses.note, self.quotas)
         apps = await start_apps(stack, settings, worker, access, store=self.store, feed=self.feed, vault=self.ca.vault)
         commands = Commands(dialer, upstream, logins)
-        rules.running_commands = commands.running
+        rules.running_commands = lambda uid: commands.running(uid) + tunnels.relayed_commands(uid)
         who = settings.login_rules
         issuer = await stack.enter_async_context(Issuer(who, settings.read_oidc_secret)) if who else None
         oidc = OidcLogins(self.store, clock.now, clock.new_uid, self.ca.vault, issuer)
@@ -249,12 +250,13 @@ class _Parts:
         if front is not None:
             front.serve()
         if meshed is not None:
+            tunnels.elsewhere = MeshAgents(meshed[0])
             changes.start(meshed[1].run(), name="lease of this server")
         worker.browse = partial(_browse, services, api)
         wanted = [ImageAhead.parse(one) for one in settings.images_ahead.split(",") if one]
         ahead = ImagesAhead(self.store, services.images, self.holdings, wanted)
         tasks = await stack.enter_async_context(Tasks())
-        tasks.start(ahead.run(api.files), name="images ahead")
+        tasks.start(ahead.run(api.files_here), name="images ahead")
         schedule = SnapshotSchedule(self.store, clock.now, clock.new_uid, settings.snapshot_copies)
         await stack.enter_async_context(expiring(services.snapshots, services.snapshot_files, schedule))
         sleeping = await stack.enter_async_context(Tasks())

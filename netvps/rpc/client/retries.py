@@ -66,7 +66,14 @@ NEVER: Final = {
     "RunnerLinkService": ("Connect", "CreateBootToken", "GetRegistryLogin", "SendLogs", "CarryFiles"),
     "CopyService": ("ReadCopy", "ReadImage", "SendCopy"),
     "TunnelService": ("Control", "DialBack"),
-    "MeshService": ("Nudge",),
+    "MeshService": (
+        "Nudge",
+        "FindConnection",
+        "PushToRunner",
+        "ProbeFromRunner",
+        "MeasureRunner",
+        "DialSession",
+    ),
 }
 """Methods that a retry would carry out twice, or whose caller decides about retries itself."""
 

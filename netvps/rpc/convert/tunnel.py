@@ -123,7 +123,7 @@ def to_agent_to_proto(message: ToAgent) -> pb.ControlResponse:
             )
         case DialRequest(dial_id, target, origin, direct):
             return pb.ControlResponse(
-                dial=pb.DialRequest(dial_id=dial_id, target=_target_to_proto(target), origin=origin, direct=direct)
+                dial=pb.DialRequest(dial_id=dial_id, target=target_to_proto(target), origin=origin, direct=direct)
             )
         case Drain():
             return pb.ControlResponse(drain=True)
@@ -141,7 +141,7 @@ def open_from_proto(message: pb.DialBackRequest) -> str:
     return word(message.open, "open")
 
 
-def frame_from_proto(message: pb.DialBackRequest) -> Frame:
+def frame_from_proto(message: pb.DialBackRequest | pb.DialBackResponse) -> Frame:
     """Parses a frame after the first. Raises InvalidInput."""
     match message.WhichOneof("frame"):
         case "data":
@@ -171,7 +171,8 @@ def frame_to_proto(frame: Frame) -> pb.DialBackResponse:
             return pb.DialBackResponse(reset=reason)
 
 
-def _target_to_proto(target: DialTarget) -> pb.DialTarget:
+def target_to_proto(target: DialTarget) -> pb.DialTarget:
+    """Where a connection into a session leads."""
     match target:
         case SshTarget():
             return pb.DialTarget(ssh=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.access.identity import RunnerIdentity, parse_identity
 from netvps.domain.checks import shown
-from netvps.errors import WrongState
+from netvps.errors import InvalidInput, Unauthenticated, WrongState
 
 if TYPE_CHECKING:
     from netvps.rpc.server.context import Context
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 OTHER_SERVER: Final = "OTHER_SERVER"
 """Reason of the error if it is for another server."""
 _KEY: Final = "netvps-server"
+_RUNNER: Final = "netvps-runner"
 
 
 def addressed_to(uid: str) -> tuple[tuple[str, str], ...]:
@@ -28,3 +30,21 @@ def require_addressed_to(uid: str, context: Context) -> None:
             f"this is server {uid}, not {shown(', '.join(meant))}: two servers announce one address, or one restarted",
             reason=OTHER_SERVER,
         )
+
+
+def of_runner(uid: str) -> tuple[str, str]:
+    """The metadata of a call of a runner that a server passes on."""
+    return _RUNNER, uid
+
+
+def runner_of(context: Context) -> RunnerIdentity:
+    """The runner whose call a server passes on. Raises Unauthenticated."""
+    meant = [str(value) for key, value in context.invocation_metadata() or () if key == _RUNNER]
+    try:
+        (uid,) = meant
+        who = parse_identity(RunnerIdentity(uid).uri)
+    except (ValueError, InvalidInput):
+        who = None
+    if not isinstance(who, RunnerIdentity):
+        raise Unauthenticated("a call that is passed on has to name its runner")
+    return who

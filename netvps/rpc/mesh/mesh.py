@@ -6,6 +6,7 @@ Nothing depends on it for being right: what a server misses here, it reads in th
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final, Self
 
 import grpc
@@ -14,6 +15,7 @@ import structlog
 
 from netvps.api.v1 import mesh_pb2 as pb
 from netvps.api.v1.mesh_pb2_grpc import MeshServiceStub
+from netvps.errors import NetvpsError, Unavailable
 from netvps.rpc.client.channel import TLS_OPTIONS, Endpoint
 from netvps.rpc.client.failures import to_error
 from netvps.rpc.mesh.addressee import OTHER_SERVER, addressed_to
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
     from netvps.domain.peer_server import PeerServer
 
+FIND_TIMEOUT: Final = 2.0
+"""Seconds for the question who has a runner or an agent."""
+_REMEMBERED: Final = 5.0
+"""Seconds for which an answer is used again."""
+_MAX_REMEMBERED: Final = 4096
 NUDGES_A_SECOND: Final = 20
 """Maximum nudges to one server; the revisions in between are coalesced."""
 _NUDGE_TIMEOUT: Final = 2.0
@@ -58,6 +65,22 @@ class Peer:
                 await self._nudge(pb.NudgeRequest(revision=self._revision))
                 await asyncio.sleep(1 / NUDGES_A_SECOND)
 
+    def error(self, failed: grpc.RpcError) -> NetvpsError:
+        """The error behind a failed call, for a caller who does not know that there are other servers."""
+        error = to_error(failed, self.endpoint)
+        if error.reason in {"NO_SERVER", "OTHER_VERSION", "OTHER_CA", OTHER_SERVER}:
+            return Unavailable(f"the server at {self.server.address} does not take the call: {error.message}")
+        return error
+
+    async def has(self, connected: pb.FindConnectionRequest) -> Peer | None:
+        """Itself if a runner or agent is connected there; None if not, and if it does not answer."""
+        try:
+            answer = await self.stub.FindConnection(connected, timeout=FIND_TIMEOUT, metadata=self.metadata)
+        except grpc.RpcError as failed:
+            log.debug("a server does not answer", server=self.server.uid, error=str(to_error(failed, self.endpoint)))
+            return None
+        return self if answer.connected else None
+
     async def _nudge(self, request: pb.NudgeRequest) -> None:
         """Sends one. Of failures in a row, the first is logged."""
         try:
@@ -91,6 +114,8 @@ class Mesh:
         self._nudged = nudged
         self._credentials = credentials
         self._peers: dict[PeerServer, tuple[Peer, asyncio.Task[None]]] = {}
+        self._found: dict[str, tuple[Peer, float]] = {}
+        """Who has a runner or an agent, by its uid, and until when that is used; the oldest first."""
         self._revision = 0
         self._tasks = Tasks()
 
@@ -115,6 +140,41 @@ class Mesh:
             log.info("a server came", server=server.uid, address=server.address)
             peer = Peer(server, self._credentials, self._revision)
             self._peers[server] = peer, self._tasks.start(peer.run(), name=f"nudges to {server.address}")
+
+    def peer(self, uid: str) -> Peer:
+        """Another server. Raises Unavailable if it is not known (yet)."""
+        for server, (peer, _) in self._peers.items():
+            if server.uid == uid:
+                return peer
+        self.on_stranger()
+        raise Unavailable(f"this server does not know server {uid}: try again")
+
+    async def find(self, connected: pb.FindConnectionRequest) -> Peer | None:
+        """The server that a runner or agent is connected to; None if none that answers has it."""
+        uid: str = connected.runner_uid or connected.session_uid
+        peer, until = self._found.get(uid, (None, 0.0))
+        if peer is not None and until > time.monotonic() and peer.server in self._peers:
+            return peer
+        self.forget(uid)
+        asked: list[asyncio.Task[Peer | None]] = [
+            self._tasks.start(peer.has(connected), name=f"question to {server.address}")
+            for server, (peer, _) in self._peers.items()
+        ]
+        try:
+            for answer in asyncio.as_completed(asked):
+                if (peer := await answer) is not None:
+                    self._found[uid] = peer, time.monotonic() + _REMEMBERED
+                    while len(self._found) > _MAX_REMEMBERED:
+                        del self._found[next(iter(self._found))]
+                    return peer
+        finally:
+            for question in asked:
+                question.cancel()
+        return None
+
+    def forget(self, uid: str) -> None:
+        """Asks again the next time: the server that was found has it no more, or is away."""
+        self._found.pop(uid, None)
 
     def nudge(self, revision: int) -> None:
         """Says to all others that a revision was committed."""

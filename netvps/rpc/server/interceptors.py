@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from netvps.domain.access.identity import Certified
+    from netvps.rpc.mesh.passing import Passing
     from netvps.rpc.server.authenticators import Authenticator
     from netvps.rpc.server.call_audit import CallAudit
     from netvps.rpc.server.context import Context
@@ -48,10 +49,14 @@ _SYSTEM: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
     """Authenticates each call, checks its permission, counts it, binds its log context, and converts its errors."""
 
-    def __init__(self, authenticate: Authenticator, calls: OpenCalls, audit: CallAudit) -> None:
+    def __init__(
+        self, authenticate: Authenticator, calls: OpenCalls, audit: CallAudit, passing: Passing | None = None
+    ) -> None:  # fmt: skip
+        """`passing` passes calls of runners on to other servers."""
         self._authenticate = authenticate
         self._calls = calls
         self._audit = audit
+        self._passing = passing
 
     async def intercept_service(
         self, continuation: Callable[[Details], Awaitable[Handler]], handler_call_details: Details
@@ -82,6 +87,9 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
                     request = await _first(context)
                 if audited is not None:
                     describe(audited, request)
+                if self._passing is not None and (onward := self._passing.destination(who, method, request)):
+                    await onward.carry(method, _Messages(request, requests), context)
+                    return
                 if handler.request_streaming:
                     request = _Messages(request, requests)
                 if handler.response_streaming:
@@ -160,6 +168,8 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             self._audit.unauthenticated(error, method, context.peer())
             structlog.contextvars.bind_contextvars(peer=context.peer())
             raise
+        if self._passing is not None:
+            who = self._passing.identity(who, method, context)
         if isinstance(who, Caller):
             who = replace(who, lease=lease_of(context))
         identity.current.set(who)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from netvps.rpc.mesh.passing import Passing
     from netvps.rpc.server.authenticators import Authenticator
     from netvps.rpc.server.call_audit import CallAudit
     from netvps.rpc.server.open_calls import OpenCalls
@@ -78,16 +79,18 @@ class Listener:
         max_message: int,
         system: bool = True,
         keepalive_ms: int = KEEPALIVE_MS,
+        passing: Passing | None = None,
     ) -> None:
         """`setting` names it in errors; `services` maps full names to functions that add the servicer to a server.
 
         `max_message` is the maximum size of a client's message in bytes. `system` adds health and reflection, which
-        need no credential. `keepalive_ms` is the interval of pings.
+        need no credential. `keepalive_ms` is the interval of pings. `passing` passes calls of
+        runners on to other servers.
         """
         self._setting = setting
         self._names = list(services)
         self._server = grpc.aio.server(
-            interceptors=[Guard(authenticate, calls, audit)],
+            interceptors=[Guard(authenticate, calls, audit, passing)],
             options=(
                 *OPTIONS,
                 ("grpc.max_receive_message_length", max_message),

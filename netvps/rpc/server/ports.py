@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand
     from netvps.domain.session.session import Session
-    from netvps.domain.tunnel import AgentHello, Frame, FromAgent, ToAgent
+    from netvps.domain.tunnel import AgentHello, DialTarget, Frame, FromAgent, ToAgent
 
 
 class Tunnels(Protocol):
@@ -20,6 +20,17 @@ class Tunnels(Protocol):
 
     def dial_back(self, session_uid: str, dial_id: str, incoming: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
         """Carries one connection. A dial id that is unknown for that session, or used, gets a Reset."""
+
+    def has(self, session_uid: str) -> bool:
+        """Whether the agent of a session is connected here."""
+
+    async def relay(
+        self, session_uid: str, target: DialTarget, origin: str, incoming: AsyncIterator[Frame]
+    ) -> AsyncIterator[Frame]:
+        """Opens a connection into a session whose agent is connected here, for another server; the frames for that.
+
+        Raises Unavailable, Exhausted.
+        """
 
 
 class Commands(Protocol):

@@ -41,6 +41,8 @@ from netvps.api.v1 import task_pb2_grpc as task
 from netvps.api.v1 import tunnel_pb2_grpc as tunnel
 from netvps.api.v1 import url_pb2_grpc as url
 from netvps.api.v1 import user_pb2_grpc as user
+from netvps.rpc.mesh.passing import Passing
+from netvps.rpc.mesh.runners import MeshRunners
 from netvps.rpc.server import authenticators
 from netvps.rpc.server.call_audit import CallAudit
 from netvps.rpc.server.listeners import KEEPALIVE_MS, PATIENT_MS, Listener, tls
@@ -49,7 +51,7 @@ from netvps.rpc.server.open_calls import OpenCalls
 from netvps.rpc.server.runners.probes import StreamedProbes
 from netvps.rpc.server.runners.runner_metrics import StreamedMetrics
 from netvps.rpc.server.runners.runner_streams import RunnerStreams
-from netvps.rpc.server.runners.session_files import StreamedFiles
+from netvps.rpc.server.runners.session_files import FilesHere, StreamedFiles
 from netvps.rpc.server.runners.session_logs import StreamedLogs
 from netvps.rpc.servicers.certificates import CertificateServicer
 from netvps.rpc.servicers.copies import CopyServicer, StreamedCopies
@@ -115,11 +117,15 @@ class ApiServer:
         self._local_users = local_users
         self._calls = OpenCalls(limits)
         self._mesh = mesh
+        self._passing = None if mesh is None else Passing(mesh)
         self._audit = CallAudit(services.audit)
         self._streams = RunnerStreams(services.runners, heartbeat_interval)
+        self._streams.elsewhere = None if mesh is None else MeshRunners(mesh)
         self._logs = StreamedLogs(self._streams)
         self.files = StreamedFiles(self._streams)
         """Connects to runners for work with files."""
+        self.files_here = FilesHere(self.files, self._streams)
+        """The same for the runners of this server."""
         self._probes = StreamedProbes(self._streams)
         self._copies = StreamedCopies(self._streams)
         self._metrics = StreamedMetrics(self._streams)
@@ -196,6 +202,7 @@ class ApiServer:
                 _LINK_MESSAGE,
                 system=False,
                 keepalive_ms=PATIENT_MS,
+                passing=self._passing,
             )
             credentials = tls(certificate.certificate, certificate.key, client_ca=certificate.ca)
             self.link_port = listener.bind(addresses.link, credentials)
@@ -209,6 +216,7 @@ class ApiServer:
         *,
         system: bool = True,
         keepalive_ms: int = KEEPALIVE_MS,
+        passing: Passing | None = None,
     ) -> Listener:
         listener = Listener(
             setting,
@@ -219,6 +227,7 @@ class ApiServer:
             max_message=max_message,
             system=system,
             keepalive_ms=keepalive_ms,
+            passing=passing,
         )
         self._listeners.append(listener)
         return listener
@@ -308,7 +317,14 @@ class ApiServer:
                 enrollment.add_CertificateServiceServicer_to_server, CertificateServicer(given.certificates)
             ),
         }
-        if self._mesh is not None:
-            servicer = MeshServicer(self._mesh)
+        if self._mesh is not None and self._passing is not None:
+            servicer = MeshServicer(
+                self._mesh,
+                self._passing,
+                self._streams,
+                self._probes,
+                metrics=self._metrics,
+                tunnels=given.tunnels,
+            )
             served[f"{_PACKAGE}.MeshService"] = partial(mesh_grpc.add_MeshServiceServicer_to_server, servicer)
         return served

@@ -17,7 +17,7 @@ from netvps.rpc.server import identity
 from netvps.rpc.server.runners.session_logs import Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from netvps.domain.image.copies import ImageRequest
     from netvps.domain.snapshot.copies import CopyRequest
@@ -42,9 +42,12 @@ class StreamedCopies:
         self._streams = streams
         self._transfers: dict[str, Transfer[bytes]] = {}
 
-    def reaches(self, runner_uid: str) -> bool:
-        """Whether a runner is connected to this server."""
-        return self._streams.has(runner_uid)
+    async def reachable(self, runner_uids: Collection[str]) -> list[str]:
+        """Those that are connected to this server; if there are none, those that are connected to others."""
+        here = [uid for uid in runner_uids if self._streams.has(uid)]
+        if here or self._streams.elsewhere is None:
+            return here
+        return [uid for uid in runner_uids if await self._streams.elsewhere.has(uid)]
 
     async def read(self, runner_uid: str, request: CopyRequest | ImageRequest) -> AsyncIterator[bytes]:
         """Yields pieces of a part that a runner holds.
@@ -58,7 +61,7 @@ class StreamedCopies:
         stream_id = secrets.token_hex(16)
         transfer = self._transfers[stream_id] = Transfer[bytes](runner_uid, "")
         try:
-            self._streams.push(runner_uid, replace(request, stream_id=stream_id))
+            await self._streams.push(runner_uid, replace(request, stream_id=stream_id))
             await transfer.answer()
             while (piece := await transfer.get()) is not None:
                 yield piece
@@ -88,11 +91,12 @@ class CopyServicer(CopyServiceServicer):
     async def ReadCopy(self, request: pb.ReadCopyRequest, context: Context) -> AsyncIterator[pb.ReadCopyResponse]:
         parsed = copy_request_from_proto(request)
         holders = await self._copies.sources(identity.runner().uid, parsed.session, parsed.snapshot)
-        able = [one for one in holders if self._streams.reaches(one.runner) and request.runner_uid in {"", one.runner}]
+        meant = [holder.runner for holder in holders if request.runner_uid in {"", holder.runner}]
+        able = await self._streams.reachable(meant)
         if not able:
             names = ", ".join(holder.name for holder in holders) or "none is left"
-            raise Unavailable(f"no runner that holds the snapshot is connected to this server ({names}): start one")
-        source = random.choice(able).runner  # noqa: S311 — spreads the load
+            raise Unavailable(f"no runner that holds the snapshot is connected ({names}): start one")
+        source = random.choice(able)  # noqa: S311 — spreads the load
         yield pb.ReadCopyResponse(runner_uid=source)
         async with closing(self._streams.read(source, parsed)) as pieces:
             async for piece in pieces:

@@ -104,6 +104,7 @@ class LinkServicer(RunnerLinkServiceServicer):
             await self._converse(request_iterator, context, stream, welcome, hello)
         finally:
             self._streams.leave(stream)
+            self._metrics.stream_changed(uid)
             log.info("runner disconnected")
 
     async def _converse(
@@ -119,7 +120,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         try:
             async with asyncio.TaskGroup() as group:
                 await wire.send(to_runner_to_proto(welcome))
-                self._metrics.connected(stream.runner_uid)
+                self._metrics.stream_changed(stream.runner_uid)
                 group.create_task(self._listen(stream, incoming, netmap))
                 group.create_task(self._assign(stream, wire))
                 group.create_task(_send_netmap(netmap, wire))

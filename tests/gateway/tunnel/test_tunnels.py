@@ -11,8 +11,20 @@ import asyncssh
 import pytest
 import structlog
 
-from netvps.domain.tunnel import AgentHello, ConfigApplied, Data, Frame, FromAgent, Reset, SshTarget, TcpTarget, ToAgent
+from netvps.domain.tunnel import (
+    AgentHello,
+    ConfigApplied,
+    Data,
+    DialTarget,
+    Frame,
+    FromAgent,
+    Reset,
+    SshTarget,
+    TcpTarget,
+    ToAgent,
+)
 from netvps.errors import Exhausted, InvalidInput, NotFound, Unavailable, WrongState
+from netvps.gateway.tunnel.agents import COMMAND
 from netvps.gateway.tunnel.tunnels import Tunnels
 from tests.gateway.conftest import UID, FakeDoorman
 from tests.gateway.fake_agent import FakeAgent, until_none
@@ -320,3 +332,63 @@ async def test_a_frame_that_is_none_resets_its_connection(gateway: Tunnels, echo
                 assert [frame async for frame in frames] == [Reset("data: too much")]
         (await dial).abort()
     assert not [entry for entry in logs if entry["log_level"] == "error"]
+
+
+class _Other:
+    """Another server, without a network in between."""
+
+    def __init__(self, tunnels: Tunnels) -> None:
+        self.tunnels = tunnels
+        self.asked = asyncio.Event()
+
+    async def dial(
+        self, session_uid: str, target: DialTarget, origin: str, outgoing: AsyncIterator[Frame]
+    ) -> AsyncGenerator[Frame, None] | None:
+        self.asked.set()
+        if not self.tunnels.has(session_uid):
+            return None
+        return await self.tunnels.relay(session_uid, target, origin, outgoing)
+
+
+async def test_an_agent_of_another_server_is_dialled_there_also_if_it_comes_later(
+    gateway: Tunnels, authorizer: FakeDoorman, echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.gateway.tunnel.tunnels.ASK_AGAIN", 0.01)
+    async with Tunnels(authorizer, FakeReports()) as other, asyncio.timeout(PATIENCE):
+        gateway.elsewhere = elsewhere = _Other(other)
+        opening = asyncio.ensure_future(gateway.open(UID, SshTarget(), f"alice{COMMAND}"))
+        await elsewhere.asked.wait()
+        async with FakeAgent(other, UID, echo) as agent:
+            stream = await opening
+            assert agent.requests[0].origin == f"alice{COMMAND}"
+            assert other.relayed_commands(UID) == 1
+            reader = asyncio.StreamReader()
+            stream.start(protocol := asyncio.StreamReaderProtocol(reader))
+            writer = asyncio.StreamWriter(stream, protocol, reader, asyncio.get_running_loop())
+            writer.write(b"x" * 1_000_000)
+            writer.write_eof()
+            assert await reader.read() == b"x" * 1_000_000 + b"end"
+            writer.close()
+            await agent.until(lambda: not other.relayed_commands(UID))
+            assert not other.dial_backs
+
+
+async def test_what_another_server_asks_for_is_looked_for_here_only(gateway: Tunnels) -> None:
+    gateway.elsewhere = elsewhere = _Other(gateway)
+    with pytest.raises(Unavailable, match="not connected to this server any more"):
+        await gateway.relay(UID, SshTarget(), "alice@test", nothing())
+    assert not elsewhere.asked.is_set()
+
+
+async def test_a_connection_through_another_server_breaks_with_either_end(
+    gateway: Tunnels, authorizer: FakeDoorman, echo: int
+) -> None:
+    async with Tunnels(authorizer, FakeReports()) as other, FakeAgent(other, UID, echo), asyncio.timeout(PATIENCE):
+        gateway.elsewhere = _Other(other)
+        reader, writer = await talk(gateway)
+        writer.write(b"hello")
+        assert await reader.read(5) == b"hello"
+        await other.__aexit__()  # that server ends
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        assert writer.transport.is_closing()

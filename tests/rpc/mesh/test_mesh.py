@@ -17,11 +17,16 @@ from netvps.api.v1 import mesh_pb2 as pb
 from netvps.api.v1 import mesh_pb2_grpc
 from netvps.domain.access.identity import RunnerIdentity, ServerIdentity
 from netvps.domain.peer_server import PeerServer
-from netvps.errors import NotPermitted, WrongState
+from netvps.domain.runner.runner import LogRequest
+from netvps.domain.tunnel import Eof, SshTarget
+from netvps.errors import NotPermitted, Unavailable, WrongState
 from netvps.rpc.client.channel import TLS_OPTIONS, Endpoint, channel_credentials
 from netvps.rpc.client.failures import to_error
 from netvps.rpc.mesh.addressee import OTHER_SERVER, addressed_to
+from netvps.rpc.mesh.agents import MeshAgents
 from netvps.rpc.mesh.mesh import Mesh
+from netvps.rpc.mesh.passing import Passing
+from netvps.rpc.mesh.runners import MeshRunners
 from netvps.rpc.server.authenticators import Certificates
 from netvps.rpc.server.call_audit import CallAudit
 from netvps.rpc.server.listeners import Listener, tls
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from netvps.adapters.ca.authority import Authority
+    from netvps.domain.tunnel import Frame
 
 
 @dataclass
@@ -66,7 +72,9 @@ async def serving(ca: Authority, number: int) -> AsyncIterator[Server]:
         server.strangers += 1
 
     server.mesh.on_stranger = stranger
-    register = partial(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(server.mesh))
+    nothing = cast("Any", None)  # of a runner or a session is asked here
+    served = MeshServicer(server.mesh, Passing(server.mesh), nothing, nothing, metrics=nothing, tunnels=nothing)
+    register = partial(mesh_pb2_grpc.add_MeshServiceServicer_to_server, served)
     listener = Listener(
         "link",
         Certificates(),
@@ -141,3 +149,30 @@ async def test_only_servers_nudge_and_only_the_one_that_they_mean(ca: Authority)
         assert not one.heard
         await nudge(ServerIdentity(uid_of(3)).uri, uid_of(1))
         assert one.heard == [5]
+
+
+async def test_a_call_for_what_no_server_has_or_for_one_that_is_away_says_so(ca: Authority) -> None:
+    """The other server is one that died: it is known until its lease ends."""
+    async with serving(ca, 1) as one:
+        runners, agents = MeshRunners(one.mesh), MeshAgents(one.mesh)
+        assert not await runners.has("r1")
+        with pytest.raises(Unavailable, match="no server that this one reaches: try again when netvps runner ls shows"):
+            await runners.push("r1", LogRequest("s", "u", 1, follow=False))
+        gone = PeerServer(uid_of(8), "127.0.0.1:1")
+        one.mesh.meet([gone])
+        assert await agents.dial("s1", SshTarget(), "alice@test", _nothing()) is None
+        peer = one.mesh.peer(gone.uid)
+        one.mesh._found |= {uid: (peer, float("inf")) for uid in ("r1", "s1")}
+        with pytest.raises(Unavailable, match=r"the server at 127\.0\.0\.1:1 does not take the call"):
+            await runners.probe("r1", ())
+        with pytest.raises(Unavailable, match=r"the server at 127\.0\.0\.1:1 does not take the call"):
+            await agents.dial("s1", SshTarget(), "alice@test", _nothing())
+        assert not one.mesh._found
+        with pytest.raises(Unavailable, match="does not know server"):
+            one.mesh.peer(uid_of(9))
+        assert one.strangers == 1
+
+
+async def _nothing() -> AsyncIterator[Frame]:
+    await asyncio.Event().wait()
+    yield Eof()

@@ -35,6 +35,12 @@ class StreamedProbes:
 
     async def probe(self, runner_uid: str, peers: tuple[str, ...]) -> tuple[Link, ...]:
         """As in the Protocol; waits ANSWER_TIMEOUT seconds for the answer."""
+        if self._streams.elsewhere is not None and not self._streams.has(runner_uid):
+            return await self._streams.elsewhere.probe(runner_uid, peers)
+        return await self.probe_here(runner_uid, peers)
+
+    async def probe_here(self, runner_uid: str, peers: tuple[str, ...]) -> tuple[Link, ...]:
+        """The same of a runner of this server."""
         if len(self._waiting) >= MAX_AT_ONCE:
             raise Unavailable("too many links are being measured: try again in some seconds")
         if self._asked[runner_uid] >= MAX_OF_A_RUNNER:
@@ -44,7 +50,7 @@ class StreamedProbes:
         self._waiting[runner_uid, probe_id] = answer
         self._asked[runner_uid] += 1
         try:
-            self._streams.push(runner_uid, ProbeRequest(probe_id, peers))
+            self._streams.push_here(runner_uid, ProbeRequest(probe_id, peers))
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 return (await answer).links
         except TimeoutError:

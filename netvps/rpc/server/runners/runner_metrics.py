@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import OrderedDict, deque
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self
 
+import structlog
+
 from netvps.domain.metrics import MACHINE, MAX_MEASURED, MetricsReport, MetricsRequest
 from netvps.errors import NetvpsError, Unavailable
+from netvps.rpc.client.streams import closing
 from netvps.rpc.server.runners.runner_streams import BUSY
 from netvps.services.ports import Received
 from netvps.tasks import Tasks
@@ -17,10 +21,11 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from netvps.rpc.server.runners.runner_streams import RunnerStreams
+    from netvps.rpc.server.runners.runner_streams import RunnersElsewhere, RunnerStreams
 
     Target = tuple[str, str]
 
+log = structlog.get_logger()
 HISTORY: Final = 60
 """Measurements of each target in memory: those of the last minute."""
 _MAX_HISTORIES: Final = 1024
@@ -29,6 +34,8 @@ MAX_WAITING: Final = 4096
 """Maximum measurements that wait for a watcher; beyond that, the oldest ones are dropped."""
 _SHORTEST: Final = timedelta(seconds=0.5)
 """Minimum time between two measurements of a target."""
+_ASK_AGAIN: Final = 5.0
+"""Seconds until other servers are asked again for a runner that none has."""
 _COALESCE: Final = 0.1
 """Seconds between two requests to a runner, so that many new watchers cost one."""
 
@@ -83,6 +90,8 @@ class StreamedMetrics:
         self._outdated: set[str] = set()
         """Runners whose last request is not what is watched now."""
         self._due = asyncio.Event()
+        self._remote: dict[str, asyncio.Task[None]] = {}
+        """Of watched runners that are not connected here: takes their measurements from another server."""
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
@@ -124,8 +133,8 @@ class StreamedMetrics:
         if self._outdated:
             self._due.set()
 
-    def connected(self, runner_uid: str) -> None:
-        """Requests again what is watched on a runner, which measures nothing on a new stream."""
+    def stream_changed(self, runner_uid: str) -> None:
+        """Requests again what is watched on a runner: a new stream begins without, and a gone one may be elsewhere."""
         if runner_uid in self._watchers:
             self._outdated.add(runner_uid)
             self._due.set()
@@ -157,11 +166,30 @@ class StreamedMetrics:
                 self._request(runner)
             await asyncio.sleep(_COALESCE)
 
+    async def _measure_elsewhere(
+        self, elsewhere: RunnersElsewhere, runner_uid: str, request: MetricsRequest
+    ) -> None:  # fmt: skip
+        while True:
+            try:
+                async with closing(elsewhere.measure(runner_uid, request)) as reports:
+                    async for report in reports:
+                        self.deliver(runner_uid, report)
+            except NetvpsError as error:
+                log.debug("no measurements of a runner", runner=runner_uid, error=error.message)
+            await asyncio.sleep(_ASK_AGAIN * random.uniform(0.8, 1.2))  # noqa: S311 — jitter
+
     def _request(self, runner_uid: str) -> None:
         watched = self._watchers.get(runner_uid, {})
         sessions = sorted(watched.keys() - {MACHINE})[:MAX_MEASURED]
+        request = MetricsRequest(frozenset(sessions), machine=MACHINE in watched)
+        if (remote := self._remote.pop(runner_uid, None)) is not None:
+            remote.cancel()
+        if watched and self._streams.elsewhere is not None and not self._streams.has(runner_uid):
+            work = self._measure_elsewhere(self._streams.elsewhere, runner_uid, request)
+            self._remote[runner_uid] = self._tasks.start(work, name=f"metrics of {runner_uid}")
+            return
         try:
-            self._streams.push(runner_uid, MetricsRequest(frozenset(sessions), machine=MACHINE in watched))
+            self._streams.push_here(runner_uid, request)
         except Unavailable as error:
             # One that is not connected is requested once it connects.
             if error.reason == BUSY:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import structlog
 
@@ -13,17 +13,19 @@ from netvps.errors import AlreadyExists, NetvpsError, Unavailable
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from netvps.domain.image.copies import ImageRequest
-    from netvps.domain.metrics import MetricsRequest
-    from netvps.domain.overlay.peer_health import ProbeRequest
+    from netvps.domain.metrics import MetricsReport, MetricsRequest
+    from netvps.domain.overlay.peer_health import Link, ProbeRequest
     from netvps.domain.runner.runner import LogRequest
     from netvps.domain.snapshot.copies import CopyRequest
     from netvps.domain.snapshot.exchange import FilesRequest
     from netvps.services.runners.runners import Runners
 
-    Request = LogRequest | ProbeRequest | MetricsRequest | FilesRequest | CopyRequest | ImageRequest
+    StreamRequest = LogRequest | FilesRequest | CopyRequest | ImageRequest
+    """Those that a runner answers with a call that has their stream id."""
+    Request = StreamRequest | ProbeRequest | MetricsRequest
 
 log = structlog.get_logger()
 
@@ -31,7 +33,25 @@ SILENT_INTERVALS = 3
 """Number of missed heartbeats after which a runner counts as gone."""
 BUSY = "RUNNER_BUSY"
 """Reason of the error if a connected runner cannot get a request now."""
+NOT_CONNECTED = "RUNNER_NOT_CONNECTED"
+"""Reason of the error if a runner is not connected to this server."""
 _MAX_PUSHED = 256
+
+
+class RunnersElsewhere(Protocol):
+    """The runners that are connected to other servers of the database."""
+
+    async def has(self, runner_uid: str) -> bool:
+        """Whether one of the others has it."""
+
+    async def push(self, runner_uid: str, request: StreamRequest) -> None:
+        """As RunnerStreams.push_here, at the server that has it."""
+
+    async def probe(self, runner_uid: str, peers: tuple[str, ...]) -> tuple[Link, ...]:
+        """As StreamedProbes.probe."""
+
+    def measure(self, runner_uid: str, request: MetricsRequest) -> AsyncIterator[MetricsReport]:
+        """Its measurements until it leaves that server. Raises Unavailable."""
 
 
 @dataclass(eq=False)
@@ -70,6 +90,8 @@ class RunnerStreams:
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
         self._ended = False
+        self.elsewhere: RunnersElsewhere | None = None
+        """The runners of other servers; None if there are none."""
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -128,13 +150,22 @@ class RunnerStreams:
             return  # the server is stopping, and the runner will reconnect
         self._leaving[uid] = self._tasks.start(self._depart(uid), name=f"runner {uid} left")
 
-    def push(self, runner_uid: str, request: Request) -> None:
-        """Sends a request to a runner. Raises Unavailable if it is not connected or does not read."""
+    async def push(self, runner_uid: str, request: StreamRequest) -> None:
+        """Sends a request to a runner, here or through another server; it answers with a call to this one.
+
+        Raises Unavailable if it is not connected or does not read.
+        """
+        if self.elsewhere is not None and not self.has(runner_uid):
+            await self.elsewhere.push(runner_uid, request)
+        else:
+            self.push_here(runner_uid, request)
+
+    def push_here(self, runner_uid: str, request: Request) -> None:
+        """Sends a request to a runner of this server. Raises Unavailable if it is not connected or does not read."""
         stream = self._streams.get(runner_uid)
         if stream is None:
             raise Unavailable(
-                "the runner is not connected to this server: try again when netvps runner ls shows it; where several"
-                "  servers share one database, ask the one that it is connected to"
+                "the runner is not connected: try again when netvps runner ls shows it ONLINE", reason=NOT_CONNECTED
             )
         try:
             stream.pushed.put_nowait(request)

@@ -115,7 +115,7 @@ class StreamedFiles:
         stream_id = secrets.token_hex(16)
         exchange = self._exchanges[stream_id] = Exchange(runner_uid, user, browses=browses)
         try:
-            self._streams.push(runner_uid, FilesRequest(stream_id, session_uid, work))
+            await self._streams.push(runner_uid, FilesRequest(stream_id, session_uid, work))
             async with asyncio.timeout(FIRST_ANSWER_TIMEOUT):
                 await exchange.answered.wait()
             yield exchange
@@ -156,3 +156,18 @@ async def _take(exchange: Exchange, answers: AsyncIterator[FilesAnswer | None]) 
         end = error
     finally:
         exchange.from_runner.end(end)
+
+
+class FilesHere:
+    """Connects to the runners of this server only, for work that each server does for its own."""
+
+    def __init__(self, files: StreamedFiles, streams: RunnerStreams) -> None:
+        self._files, self._streams = files, streams
+
+    @asynccontextmanager
+    async def open(self, runner_uid: str, session_uid: str, work: FilesWork, *, user: str) -> AsyncIterator[Exchange]:
+        """As StreamedFiles.open. Raises Unavailable for a runner of another server, too."""
+        if not self._streams.has(runner_uid):
+            raise Unavailable("the runner is not connected to this server")
+        async with self._files.open(runner_uid, session_uid, work, user=user) as exchange:
+            yield exchange

@@ -111,7 +111,8 @@ class StreamedLogs:
         stream_id = secrets.token_hex(16)
         transfer = self._transfers[stream_id] = Transfer[bytes | Stderr](runner_uid, user)
         try:
-            self._streams.push(runner_uid, LogRequest(stream_id, session_uid, tail_lines, follow, since, task_id))
+            request = LogRequest(stream_id, session_uid, tail_lines, follow, since, task_id)
+            await self._streams.push(runner_uid, request)
             await transfer.answer()
             while (piece := await transfer.get()) is not None:
                 yield piece

@@ -3,57 +3,141 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import asyncssh
 import pytest
 
 from netvps.adapters.store import store as store_module
 from netvps.domain.access.accounts import Role, User
-from netvps.errors import ConfigError
+from netvps.domain.metrics import MACHINE
+from netvps.domain.runner.runner import Runner
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import SessionSpec
+from netvps.domain.snapshot.exchange import BrowseOrder
+from netvps.domain.tunnel import SshTarget
+from netvps.errors import ConfigError, Unavailable
 from netvps.process import clock
-from netvps.programs.wiring.control_plane import build
 from netvps.programs.wiring.network.mesh import address_of
 from netvps.settings import ServerSettings, load
-from tests.programs.conftest import flags_of_a_server
+from tests.gateway.fake_agent import FakeAgent
+from tests.programs.wiring.network.servers import LabRunner, Server, start
 from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from netvps.programs.wiring.control_plane import ControlPlane
+T = TypeVar("T")
 
 
 @pytest.fixture
-async def planes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[ControlPlane]]:
+async def servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Server]]:
     """Three, whose tick never comes."""
     monkeypatch.setattr(store_module, "_POLL_SECONDS", 3600.0)
     database = str(request.getfixturevalue("cluster").create_database())
     async with AsyncExitStack() as stack:
-        planes: list[ControlPlane] = []
-        first: ServerSettings | None = None
-        for _ in range(3):
-            flags = stack.enter_context(flags_of_a_server())
-            settings = load(ServerSettings, flags | {"database_url": database})
-            settings.paths.prepare()
-            if first is not None:
-                shutil.copytree(first.paths.state / "ca", settings.paths.state / "ca")
-            first = first or settings
-            planes.append(await stack.enter_async_context(build(settings)))
-        yield planes
+        yield await start(stack, database, 3)
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[int]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(100))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def agent_at(server: Server, uid: str, port: int) -> FakeAgent:
+    """An agent that connects to a server."""
+    agent = FakeAgent(server.plane.tunnels, uid, port)
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key("openssh").decode()
+    agent.hello = replace(agent.hello, host_key=key)
+    return agent
+
+
+async def say(server: Server, uid: str) -> bytes:
+    """What the echo in a session answers through a server."""
+    stream = await server.plane.tunnels.open(uid, SshTarget(), "alice@test")
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    stream.start(protocol)
+    writer = asyncio.StreamWriter(stream, protocol, reader, asyncio.get_running_loop())
+    writer.write(b"hello")
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+async def sent_back(server: Server, runner: str) -> bytes:
+    """What the runner answers to files through a server."""
+    async with server.plane.api.files.open(runner, "s", BrowseOrder(()), user="root") as exchange:
+        await exchange.send(b"x" * 65536)
+        await exchange.send(None)
+        return b"".join([cast("bytes", piece) async for piece in exchange.answers()])
+
+
+async def measured(server: Server, runner: str) -> float:
+    with server.plane.api._metrics.open() as inbox:
+        inbox.follow(frozenset({(runner, MACHINE)}))
+        return (await inbox.next())[0].measured.cpus
+
+
+async def until_reached(work: Callable[[], Awaitable[T]]) -> T:
+    """The result, as a client that tries again gets it."""
+    while True:
+        try:
+            return await work()
+        except Unavailable:
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.postgres
-async def test_what_one_server_commits_the_others_know_by_its_nudge(planes: list[ControlPlane]) -> None:
+async def test_three_servers_are_one(servers: list[Server], echo: int) -> None:
+    """One test, for they start slowly: nudges, then calls for what is connected to another server, then its death."""
+    one, two, three = servers
     async with asyncio.timeout(PATIENCE):
-        for number, plane in enumerate(planes):
-            async with plane.store.read() as view:
+        for number, server in enumerate(servers):
+            async with server.plane.store.read() as view:
                 before = view.revision
-            waiting = [asyncio.ensure_future(other.store.wait(before)) for other in planes]
-            async with plane.store.write("test") as tx:
+            waiting = [asyncio.ensure_future(other.plane.store.wait(before)) for other in servers]
+            async with server.plane.store.write("test") as tx:
                 await tx.put(User(f"user{number}", Role.USER, clock.now()))
             await asyncio.gather(*waiting)
+
+    runner = await LabRunner.join(two)
+    async with asyncio.timeout(PATIENCE), AsyncExitStack() as at_two:
+        await at_two.enter_async_context(runner.connected(two))
+        await one.do(lambda client: client.create_session("dev1", SessionSpec(image="debian:12")))
+        session, reached = await one.do(lambda client: client.wait_session("dev1", [SessionState.RUNNING], PATIENCE))
+        assert reached
+        async with one.plane.store.read() as view:
+            (runner_uid,) = [each.uid for each in await view.find(Runner)]
+        await at_two.enter_async_context(agent_at(two, session.uid, echo))
+        for server in servers:
+            assert b"".join(await server.do(lambda client: [*client.read_logs("dev1")])) == LabRunner.LOGS
+            assert await sent_back(server, runner_uid) == b"x" * 65536
+            assert await server.plane.api._probes.probe(runner_uid, ()) == ()
+            assert await measured(server, runner_uid) == 1.0
+            assert await say(server, session.uid) == b"hello"
+
+    async with asyncio.timeout(PATIENCE):
+        await two.plane.stop()
+        async with runner.connected(three), agent_at(three, session.uid, echo):
+            for server in (one, three):
+                assert await until_reached(partial(sent_back, server, runner_uid)) == b"x" * 65536
+                assert await until_reached(partial(say, server, session.uid)) == b"hello"
+            mesh = three.plane.tunnels.elsewhere._mesh  # type: ignore[union-attr]
+            mesh.meet([])  # a partition
+            one.plane.tunnels.elsewhere._mesh.meet([])  # type: ignore[union-attr]
+            with pytest.raises(Unavailable, match="is connected to no server that this one reaches: try again"):
+                await sent_back(one, runner_uid)
+            assert await sent_back(three, runner_uid) == b"x" * 65536
 
 
 @pytest.mark.parametrize(

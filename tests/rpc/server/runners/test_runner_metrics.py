@@ -25,8 +25,13 @@ class Streams:
         self.pushed: asyncio.Queue[tuple[str, MetricsRequest]] = asyncio.Queue()
         self.error: Unavailable | None = None
         self.refused = asyncio.Event()
+        self.elsewhere: Elsewhere | None = None
+        self.here = True
 
-    def push(self, runner_uid: str, request: MetricsRequest) -> None:
+    def has(self, _runner_uid: str) -> bool:
+        return self.here
+
+    def push_here(self, runner_uid: str, request: MetricsRequest) -> None:
         if self.error:
             self.refused.set()
             raise self.error
@@ -35,6 +40,22 @@ class Streams:
     async def next(self) -> tuple[str, MetricsRequest]:
         async with asyncio.timeout(PATIENCE):
             return await self.pushed.get()
+
+
+class Elsewhere:
+    """Another server, which has every runner."""
+
+    def __init__(self) -> None:
+        self.asked: asyncio.Queue[tuple[str, MetricsRequest]] = asyncio.Queue()
+        self.ended = asyncio.Event()
+
+    async def measure(self, runner_uid: str, request: MetricsRequest) -> AsyncIterator[MetricsReport]:
+        self.asked.put_nowait((runner_uid, request))
+        try:
+            yield MetricsReport(dict.fromkeys(request.session_uids, USED))
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
 
 
 class Clock:
@@ -91,8 +112,8 @@ async def test_a_runner_that_connects_again_is_asked_again(hub: StreamedMetrics,
         inbox.follow(frozenset({("r1", "a")}))
         await streams.refused.wait()
         streams.error = None
-        hub.connected("r2")
-        hub.connected("r1")
+        hub.stream_changed("r2")
+        hub.stream_changed("r1")
         assert await streams.next() == ("r1", MetricsRequest(frozenset({"a"})))
         assert streams.pushed.empty()
 
@@ -155,3 +176,21 @@ async def test_an_inbox_ends_with_a_reason(hub: StreamedMetrics) -> None:
         for _ in range(2):
             with pytest.raises(NotFound):
                 await inbox.next()
+
+
+async def test_a_runner_is_measured_by_the_server_that_has_it(streams: Streams, hub: StreamedMetrics) -> None:
+    streams.elsewhere = elsewhere = Elsewhere()
+    with hub.open() as inbox:
+        async with asyncio.timeout(PATIENCE):
+            inbox.follow(frozenset({("r1", "s1")}))
+            assert await streams.next() == ("r1", MetricsRequest(frozenset({"s1"})))
+            streams.here = False
+            hub.stream_changed("r1")
+            assert await elsewhere.asked.get() == ("r1", MetricsRequest(frozenset({"s1"})))
+            (received,) = await inbox.next()
+            assert (received.target, received.measured) == (("r1", "s1"), USED)
+            streams.here = True
+            hub.stream_changed("r1")
+            assert await streams.next() == ("r1", MetricsRequest(frozenset({"s1"})))
+            await elsewhere.ended.wait()
+    assert elsewhere.asked.empty()
