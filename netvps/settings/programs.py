@@ -159,8 +159,8 @@ class ServerSettings(Settings):
     link_port: Port = Field(default=7444, description="runners and agents, mutual TLS")
     mesh_address: Address | None = Field(
         default=None,
-        description="HOST:PORT by which other servers of the same PostgreSQL reach its link port; by default the first"
-        " name or address that is not of loopback",
+        description="HOST:PORT by which other servers of the same PostgreSQL reach its link port; by default its"
+        " first address that is not of loopback",
     )
     ssh_port: Port = Field(default=2222, description="SSH gateway")
     ssh_connections_per_user: int = Field(default=1000, ge=1, description="maximum SSH connections of one user")

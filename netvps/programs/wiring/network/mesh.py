@@ -44,8 +44,12 @@ async def start_mesh(
 
 
 def address_of(settings: ServerSettings, names: Sequence[str]) -> str:
-    """The address for the other servers: as set, else of the first name that is not of loopback, if any."""
-    host = next((name for name in names if not _is_loopback(name)), names[0])
+    """The address for the other servers: as set, else the first of its own that is not of loopback, if any.
+
+    Not a public name, which may lead to several servers.
+    """
+    own = [name for name in names if name not in settings.public_names]
+    host = next((name for name in (*own, *names) if not _is_loopback(name)), names[0])
     return settings.mesh_address or f"{f'[{host}]' if ':' in host else host}:{settings.link_port}"
 
 

@@ -146,6 +146,8 @@ async def test_three_servers_are_one(servers: list[Server], echo: int) -> None:
         ({}, ("127.0.0.1",), "127.0.0.1:7444"),
         ({}, ("127.0.0.1", "::1", "192.0.2.1"), "192.0.2.1:7444"),
         ({"link_port": "9"}, ("::1", "2001:db8::1"), "[2001:db8::1]:9"),
+        ({"public_name": "vps.example"}, ("vps.example", "127.0.0.1", "192.0.2.1"), "192.0.2.1:7444"),
+        ({"public_name": "vps.example"}, ("vps.example", "127.0.0.1"), "vps.example:7444"),
         ({"mesh_address": "mesh.example:1"}, ("vps.example",), "mesh.example:1"),
     ],
 )
