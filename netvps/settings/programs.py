@@ -158,9 +158,7 @@ class ServerSettings(Settings):
     api_port: Port = Field(default=7443, description="API (gRPC, with TLS and API keys)")
     link_port: Port = Field(default=7444, description="runners and agents, mutual TLS")
     mesh_address: Address | None = Field(
-        default=None,
-        description="HOST:PORT by which other servers of the same PostgreSQL reach its link port; by default its"
-        " first address that is not of loopback",
+        default=None, description="HOST:PORT of its link for servers of its PostgreSQL; by default its first address"
     )
     ssh_port: Port = Field(default=2222, description="SSH gateway")
     ssh_connections_per_user: int = Field(default=1000, ge=1, description="maximum SSH connections of one user")
@@ -275,12 +273,6 @@ class ServerSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _mesh_has_a_database(self) -> Self:
-        if self.mesh_address and not self.shares_database:
-            raise ValueError("mesh_address is for servers that share PostgreSQL: set database_url, or leave it out")
-        return self
-
-    @model_validator(mode="after")
     def _apps_are_safe(self) -> Self:
         if (self.apps_tls_cert is None) != (self.apps_tls_key is None):
             raise ValueError("apps_tls_cert and apps_tls_key: give both, or none")
@@ -350,11 +342,6 @@ class ServerSettings(Settings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.paths.state / 'netvps.db'}"
-
-    @property
-    def shares_database(self) -> bool:
-        """Whether other servers may use the database, too."""
-        return self.database.startswith("postgresql")
 
     @property
     def database_again(self) -> Callable[[], str] | None:

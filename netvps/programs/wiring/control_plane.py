@@ -41,7 +41,6 @@ from netvps.programs.wiring.network.served_names import served_names
 from netvps.programs.wiring.network.tunnel_front import start_front
 from netvps.programs.wiring.upkeep import compact, expiring
 from netvps.rpc.convert.runner.netmap import encoded
-from netvps.rpc.mesh.agents import MeshAgents
 from netvps.rpc.server.listeners import Addresses, Certificate
 from netvps.rpc.server.open_calls import CallLimits
 from netvps.rpc.server.server import ApiServer
@@ -244,13 +243,13 @@ class _Parts:
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
         front = await start_front(stack, settings.listen, settings.link_port, behind, tunnels)
         link = f"unix:{behind.socket}" if front else _address(settings.listen, settings.link_port)
-        meshed = await start_mesh(stack, settings, self.store, self.ca, self.names)
-        certificate = Certificate(own.certificate, own.key, self.ca.certificate)
-        api = await stack.enter_async_context(self._api(services, link, certificate, meshed and meshed[0]))
+        meshed = await start_mesh(stack, settings, self.store, self.ca, self.names, tunnels=tunnels)
+        api = await stack.enter_async_context(
+            self._api(services, link, Certificate(own.certificate, own.key, self.ca.certificate), meshed and meshed[0])
+        )
         if front is not None:
             front.serve()
         if meshed is not None:
-            tunnels.elsewhere = MeshAgents(meshed[0])
             changes.start(meshed[1].run(), name="lease of this server")
         worker.browse = partial(_browse, services, api)
         wanted = [ImageAhead.parse(one) for one in settings.images_ahead.split(",") if one]

@@ -9,8 +9,10 @@ import structlog
 
 from netvps.domain.access.identity import ServerIdentity
 from netvps.domain.peer_server import PeerServer
+from netvps.errors import ConfigError
 from netvps.process import clock
 from netvps.rpc.client.channel import channel_credentials
+from netvps.rpc.mesh.agents import MeshAgents
 from netvps.rpc.mesh.mesh import Mesh
 from netvps.services.membership import Membership
 
@@ -20,16 +22,28 @@ if TYPE_CHECKING:
 
     from netvps.adapters.ca.authority import Authority
     from netvps.adapters.store.store import SqlStore
+    from netvps.gateway.tunnel.tunnels import Tunnels
     from netvps.settings import ServerSettings
 
 log = structlog.get_logger()
 
 
 async def start_mesh(
-    stack: AsyncExitStack, settings: ServerSettings, store: SqlStore, ca: Authority, names: Sequence[str]
+    stack: AsyncExitStack,
+    settings: ServerSettings,
+    store: SqlStore,
+    ca: Authority,
+    names: Sequence[str],
+    *,
+    tunnels: Tunnels,
 ) -> tuple[Mesh, Membership] | None:
-    """The other servers, and the lease to be kept once this one listens; None on SQLite, which has one server."""
-    if not settings.shares_database:
+    """The other servers, and the lease to be kept once this one listens; None on SQLite, which has one server.
+
+    Raises ConfigError for a mesh_address on SQLite.
+    """
+    if not settings.database.startswith("postgresql"):
+        if settings.mesh_address:
+            raise ConfigError("mesh_address is for servers that share PostgreSQL: set database_url, or leave it out")
         return None
     uid = clock.new_uid()
     own = ca.client_certificate(ServerIdentity(uid).uri)
@@ -39,6 +53,7 @@ async def start_mesh(
     store.on_commit = mesh.nudge
     membership = Membership(store, server, mesh.meet)
     mesh.on_stranger = membership.look
+    tunnels.elsewhere = MeshAgents(mesh)
     log.info("other servers of the database reach this one", server=uid, address=server.address)
     return mesh, membership
 

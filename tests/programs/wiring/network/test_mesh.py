@@ -21,7 +21,7 @@ from netvps.domain.snapshot.exchange import BrowseOrder
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import ConfigError, Unavailable
 from netvps.process import clock
-from netvps.programs.wiring.network.mesh import address_of
+from netvps.programs.wiring.network.mesh import address_of, start_mesh
 from netvps.settings import ServerSettings, load
 from tests.gateway.fake_agent import FakeAgent
 from tests.programs.wiring.network.servers import LabRunner, Server, start
@@ -158,6 +158,10 @@ def test_others_reach_it_at_what_is_set_or_at_its_first_address(
     assert address_of(settings, names) == address
 
 
-def test_a_server_on_sqlite_has_no_others() -> None:
-    with pytest.raises(ConfigError, match="mesh_address is for servers that share PostgreSQL"):
-        load(ServerSettings, {"mesh_address": "h:1"})
+async def test_a_server_on_sqlite_has_no_others() -> None:
+    unused = cast("Any", None)
+    async with AsyncExitStack() as stack:
+        alone, meant = load(ServerSettings, {}), load(ServerSettings, {"mesh_address": "h:1"})
+        assert await start_mesh(stack, alone, unused, unused, (), tunnels=unused) is None
+        with pytest.raises(ConfigError, match="mesh_address is for servers that share PostgreSQL"):
+            await start_mesh(stack, meant, unused, unused, (), tunnels=unused)
