@@ -148,6 +148,7 @@ def _decode(item: dict[str, Any]) -> Assignment:
     spec = spec | {
         "snapshot_policy": SnapshotPolicy(**snapshots | {"excluded_paths": tuple(snapshots.get("excluded_paths", ()))}),
         "authorized_keys": tuple(spec["authorized_keys"]),
+        "command": tuple(spec.get("command", ())),
         "gpu_ids": tuple(spec.get("gpu_ids", ())),
         "network": Network(spec["network"]),
         "restart_policy": policy,

@@ -252,7 +252,7 @@ def _text(change: Change) -> int:
     if not isinstance(change.resource, Session):
         return 0
     spec = change.resource.spec
-    return _size(spec.env) + _size(spec.labels) + sum(map(len, spec.authorized_keys))
+    return _size(spec.env) + _size(spec.labels) + sum(map(len, (*spec.authorized_keys, *spec.command)))
 
 
 def _size(texts: Mapping[str, str]) -> int:

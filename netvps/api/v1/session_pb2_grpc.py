@@ -147,7 +147,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """ListSessions returns sessions, a page at a time, without environment and authorized keys.
+        """ListSessions returns sessions, a page at a time, without environment, command and authorized keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

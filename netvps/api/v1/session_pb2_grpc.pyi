@@ -45,7 +45,7 @@ class SessionServiceStub:
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.Session]
     """GetSession returns one session. Errors: NOT_FOUND."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]
-    """ListSessions returns sessions, a page at a time, without environment and authorized keys."""
+    """ListSessions returns sessions, a page at a time, without environment, command and authorized keys."""
     StopSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.StopSessionRequest, _session_pb2.Session]
     """StopSession requests a stop with a snapshot. Stopping a stopped session changes nothing."""
     StartSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.StartSessionRequest, _session_pb2.Session]
@@ -85,7 +85,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     GetSession: _aio.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """GetSession returns one session. Errors: NOT_FOUND."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]  # type: ignore[assignment]
-    """ListSessions returns sessions, a page at a time, without environment and authorized keys."""
+    """ListSessions returns sessions, a page at a time, without environment, command and authorized keys."""
     StopSession: _aio.UnaryUnaryMultiCallable[_session_pb2.StopSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """StopSession requests a stop with a snapshot. Stopping a stopped session changes nothing."""
     StartSession: _aio.UnaryUnaryMultiCallable[_session_pb2.StartSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
@@ -146,7 +146,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.ListSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.ListSessionsResponse, _abc.Awaitable[_session_pb2.ListSessionsResponse]]:
-        """ListSessions returns sessions, a page at a time, without environment and authorized keys."""
+        """ListSessions returns sessions, a page at a time, without environment, command and authorized keys."""
 
     @_abc_1.abstractmethod
     def StopSession(

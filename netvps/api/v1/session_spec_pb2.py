@@ -27,7 +27,7 @@ from netvps.api.v1 import session_change_pb2 as netvps_dot_api_dot_v1_dot_sessio
 from netvps.api.v1 import session_sleep_pb2 as netvps_dot_api_dot_v1_dot_session__sleep__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n netvps/api/v1/session_spec.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\"netvps/api/v1/session_change.proto\x1a!netvps/api/v1/session_sleep.proto\"\xf8\x06\n\x0bSessionSpec\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0c\n\x04\x63pus\x18\x02 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x0c\n\x04pids\x18\x04 \x01(\x03\x12\x30\n\x03\x65nv\x18\x05 \x03(\x0b\x32#.netvps.api.v1.SessionSpec.EnvEntry\x12\x17\n\x0f\x61uthorized_keys\x18\x06 \x03(\t\x12\x16\n\x0erun_entrypoint\x18\x07 \x01(\x08\x12.\n\x07network\x18\x08 \x01(\x0e\x32\x1d.netvps.api.v1.SessionNetwork\x12-\n\nstop_grace\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x06labels\x18\n \x03(\x0b\x32&.netvps.api.v1.SessionSpec.LabelsEntry\x12\x11\n\tshm_bytes\x18\x0b \x01(\x03\x12\x19\n\x11\x64\x65lete_protection\x18\x0c \x01(\x08\x12\x34\n\x0erestart_policy\x18\r \x01(\x0e\x32\x1c.netvps.api.v1.RestartPolicy\x12\x14\n\x0cmax_restarts\x18\x0e \x01(\x05\x12<\n\x12snapshot_retention\x18\x0f \x01(\x0b\x32 .netvps.api.v1.SnapshotRetention\x12\x12\n\nopen_files\x18\x10 \x01(\x05\x12\x12\n\ndisk_bytes\x18\x11 \x01(\x03\x12\x0c\n\x04gpus\x18\x12 \x01(\x05\x12\x0f\n\x07gpu_ids\x18\x13 \x03(\t\x12\x36\n\x0fsnapshot_policy\x18\x18 \x01(\x0b\x32\x1d.netvps.api.v1.SnapshotPolicy\x12\'\n\x04wake\x18\x19 \x01(\x0e\x32\x19.netvps.api.v1.WakePolicy\x12)\n\x05sleep\x18\x1a \x01(\x0b\x32\x1a.netvps.api.v1.SleepPolicy\x12\x15\n\rrunner_filter\x18\x1e \x01(\t\x12\x31\n\tplacement\x18\x1f \x01(\x0e\x32\x1e.netvps.api.v1.PlacementPolicy\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x89\x01\n\x0fPlacementPolicy\x12 \n\x1cPLACEMENT_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n\x18PLACEMENT_POLICY_DEFAULT\x10\x01\x12\x1b\n\x17PLACEMENT_POLICY_SPREAD\x10\x02\x12\x19\n\x15PLACEMENT_POLICY_PACK\x10\x03*\x85\x01\n\x0eSessionNetwork\x12\x1f\n\x1bSESSION_NETWORK_UNSPECIFIED\x10\x00\x12\x1b\n\x17SESSION_NETWORK_DEFAULT\x10\x01\x12\x18\n\x14SESSION_NETWORK_NONE\x10\x02\x12\x1b\n\x17SESSION_NETWORK_OVERLAY\x10\x03\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n netvps/api/v1/session_spec.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\"netvps/api/v1/session_change.proto\x1a!netvps/api/v1/session_sleep.proto\"\x89\x07\n\x0bSessionSpec\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0c\n\x04\x63pus\x18\x02 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x0c\n\x04pids\x18\x04 \x01(\x03\x12\x30\n\x03\x65nv\x18\x05 \x03(\x0b\x32#.netvps.api.v1.SessionSpec.EnvEntry\x12\x17\n\x0f\x61uthorized_keys\x18\x06 \x03(\t\x12\x16\n\x0erun_entrypoint\x18\x07 \x01(\x08\x12.\n\x07network\x18\x08 \x01(\x0e\x32\x1d.netvps.api.v1.SessionNetwork\x12-\n\nstop_grace\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x06labels\x18\n \x03(\x0b\x32&.netvps.api.v1.SessionSpec.LabelsEntry\x12\x11\n\tshm_bytes\x18\x0b \x01(\x03\x12\x19\n\x11\x64\x65lete_protection\x18\x0c \x01(\x08\x12\x34\n\x0erestart_policy\x18\r \x01(\x0e\x32\x1c.netvps.api.v1.RestartPolicy\x12\x14\n\x0cmax_restarts\x18\x0e \x01(\x05\x12<\n\x12snapshot_retention\x18\x0f \x01(\x0b\x32 .netvps.api.v1.SnapshotRetention\x12\x12\n\nopen_files\x18\x10 \x01(\x05\x12\x12\n\ndisk_bytes\x18\x11 \x01(\x03\x12\x0c\n\x04gpus\x18\x12 \x01(\x05\x12\x0f\n\x07gpu_ids\x18\x13 \x03(\t\x12\x36\n\x0fsnapshot_policy\x18\x18 \x01(\x0b\x32\x1d.netvps.api.v1.SnapshotPolicy\x12\'\n\x04wake\x18\x19 \x01(\x0e\x32\x19.netvps.api.v1.WakePolicy\x12)\n\x05sleep\x18\x1a \x01(\x0b\x32\x1a.netvps.api.v1.SleepPolicy\x12\x15\n\rrunner_filter\x18\x1e \x01(\t\x12\x31\n\tplacement\x18\x1f \x01(\x0e\x32\x1e.netvps.api.v1.PlacementPolicy\x12\x0f\n\x07\x63ommand\x18  \x03(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x89\x01\n\x0fPlacementPolicy\x12 \n\x1cPLACEMENT_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n\x18PLACEMENT_POLICY_DEFAULT\x10\x01\x12\x1b\n\x17PLACEMENT_POLICY_SPREAD\x10\x02\x12\x19\n\x15PLACEMENT_POLICY_PACK\x10\x03*\x85\x01\n\x0eSessionNetwork\x12\x1f\n\x1bSESSION_NETWORK_UNSPECIFIED\x10\x00\x12\x1b\n\x17SESSION_NETWORK_DEFAULT\x10\x01\x12\x18\n\x14SESSION_NETWORK_NONE\x10\x02\x12\x1b\n\x17SESSION_NETWORK_OVERLAY\x10\x03\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,14 +39,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSPEC_ENVENTRY']._serialized_options = b'8\001'
   _globals['_SESSIONSPEC_LABELSENTRY']._loaded_options = None
   _globals['_SESSIONSPEC_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_PLACEMENTPOLICY']._serialized_start=1046
-  _globals['_PLACEMENTPOLICY']._serialized_end=1183
-  _globals['_SESSIONNETWORK']._serialized_start=1186
-  _globals['_SESSIONNETWORK']._serialized_end=1319
+  _globals['_PLACEMENTPOLICY']._serialized_start=1063
+  _globals['_PLACEMENTPOLICY']._serialized_end=1200
+  _globals['_SESSIONNETWORK']._serialized_start=1203
+  _globals['_SESSIONNETWORK']._serialized_end=1336
   _globals['_SESSIONSPEC']._serialized_start=155
-  _globals['_SESSIONSPEC']._serialized_end=1043
-  _globals['_SESSIONSPEC_ENVENTRY']._serialized_start=954
-  _globals['_SESSIONSPEC_ENVENTRY']._serialized_end=996
-  _globals['_SESSIONSPEC_LABELSENTRY']._serialized_start=998
-  _globals['_SESSIONSPEC_LABELSENTRY']._serialized_end=1043
+  _globals['_SESSIONSPEC']._serialized_end=1060
+  _globals['_SESSIONSPEC_ENVENTRY']._serialized_start=971
+  _globals['_SESSIONSPEC_ENVENTRY']._serialized_end=1013
+  _globals['_SESSIONSPEC_LABELSENTRY']._serialized_start=1015
+  _globals['_SESSIONSPEC_LABELSENTRY']._serialized_end=1060
 # @@protoc_insertion_point(module_scope)

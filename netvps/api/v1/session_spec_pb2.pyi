@@ -148,6 +148,7 @@ class SessionSpec(_message.Message):
     SLEEP_FIELD_NUMBER: _builtins.int
     RUNNER_FILTER_FIELD_NUMBER: _builtins.int
     PLACEMENT_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
     cpus: _builtins.float
@@ -212,6 +213,12 @@ class SessionSpec(_message.Message):
     def sleep(self) -> _session_sleep_pb2.SleepPolicy:
         """When it is paused and stopped by itself."""
 
+    @_builtins.property
+    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Arguments that take the place of the image's command (CMD), after its entrypoint: at most 100 of up to 32 KiB, 128 KiB
+        in all, without NUL; only with run_entrypoint. Empty means the image's own. Only in GetSession.
+        """
+
     def __init__(
         self,
         *,
@@ -239,10 +246,11 @@ class SessionSpec(_message.Message):
         sleep: _session_sleep_pb2.SleepPolicy | None = ...,
         runner_filter: _builtins.str = ...,
         placement: Global___PlacementPolicy.ValueType = ...,
+        command: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sleep", b"sleep", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "disk_bytes", b"disk_bytes", "env", b"env", "gpu_ids", b"gpu_ids", "gpus", b"gpus", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "placement", b"placement", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "runner_filter", b"runner_filter", "shm_bytes", b"shm_bytes", "sleep", b"sleep", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "command", b"command", "cpus", b"cpus", "delete_protection", b"delete_protection", "disk_bytes", b"disk_bytes", "env", b"env", "gpu_ids", b"gpu_ids", "gpus", b"gpus", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "placement", b"placement", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "runner_filter", b"runner_filter", "shm_bytes", b"shm_bytes", "sleep", b"sleep", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

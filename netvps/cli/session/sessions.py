@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -274,6 +275,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("sleep", _sleep_words(spec)),
         ("protected", "from deletion" if spec.delete_protection else ""),
         ("entrypoint", "runs" if spec.run_entrypoint else ""),
+        ("command", shlex.join(spec.command)),
         ("copies", f"of each snapshot on {spec.snapshot_policy.copies} runners" if spec.snapshot_policy.copies else ""),
         ("environment", ", ".join(spec.env)),
         ("labels", ", ".join(f"{key}={value}" for key, value in spec.labels.items())),

@@ -135,7 +135,8 @@ class _Wait:
             return False  # the list with which a watch begins again can be older than the answer we had
         gone = event.type == "DELETED"
         old = self._latest[session.uid].spec
-        spec = replace(session.spec, env=old.env, authorized_keys=old.authorized_keys)  # events leave these out
+        # Events leave these out.
+        spec = replace(session.spec, env=old.env, command=old.command, authorized_keys=old.authorized_keys)
         self._latest[session.uid] = replace(session, spec=spec, state=SessionState.DELETED if gone else session.state)
         return True
 

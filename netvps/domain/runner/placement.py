@@ -10,7 +10,7 @@ from netvps.domain.checks import shown
 from netvps.domain.filter.kinds import RunnerFilter
 from netvps.domain.image.places import ImagePlaces
 from netvps.domain.runner.gpu import allocate, holders_words, ids_words
-from netvps.domain.runner.runner import RunnerState
+from netvps.domain.runner.runner import COMMANDS, RunnerState
 from netvps.domain.session.spec import Network, Placement
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def why_not_fits(spec: SessionSpec, runner: Runner) -> str:
     if has.memory_bytes and spec.memory_bytes > has.memory_bytes:
         asked, there = _gib_words(spec.memory_bytes), _gib_words(has.memory_bytes)
         return f"{asked} of memory are more than the {there} of its runner {runner.name}"
+    if spec.command and COMMANDS not in runner.capabilities:
+        return f"runner {runner.name} runs an earlier version of netvps and the image's own command only: update it"
     return why_no_disk(spec, runner)
 
 
@@ -230,7 +232,7 @@ def is_able(runner: Runner) -> bool:
     )
 
 
-def why_none(  # noqa: PLR0911 — one answer per cause
+def why_none(  # noqa: C901, PLR0911 — one answer per cause
     spec: SessionSpec,
     runners: Iterable[Runner],
     uses: Mapping[str, Use] | None = None,
@@ -260,6 +262,8 @@ def why_none(  # noqa: PLR0911 — one answer per cause
         return "no runner that is online is on the overlay; see netvps runner ls, or use another network"
     if spec.disk_bytes and not any(runner.capacity.disk_limits for runner in online):
         return f"{'; '.join(why_no_disk(spec, runner) for runner in online[:_NAMED])}; or ask for no disk limit"
+    if spec.command and not any(COMMANDS in runner.capabilities for runner in online):
+        return "no runner that is online runs another command than the image's: update netvps there"
     if spec.gpu_count and (why := _why_no_gpus(spec, online, uses or {}, owner)):
         return why
     asked = [f"{spec.cpus:g} CPUs"] if spec.cpus else []

@@ -37,6 +37,8 @@ KEPT_ADDRESSES: Final = "kept_addresses"
 """The runner gives moved sessions the address that they had before."""
 TASKS: Final = "tasks"
 """The runner runs tasks."""
+COMMANDS: Final = "commands"
+"""The runner gives a container the command of its session in place of the image's."""
 CAPABILITIES: Final = (
     PAUSE,
     SNAPSHOTS,
@@ -48,6 +50,7 @@ CAPABILITIES: Final = (
     HOST_ROUTES,
     KEPT_ADDRESSES,
     TASKS,
+    COMMANDS,
 )
 """What a runner of this version can do, and older ones cannot."""
 

@@ -136,7 +136,7 @@ def blueprint(
             f"{name}={value}"
             for name, value in sorted(container_env(assignment.spec.env, assignment.gpus, extra).items())
         ),
-        entrypoint=(AGENT_PATH, "init", *(_command(source) if spec.run_entrypoint else ())),
+        entrypoint=(AGENT_PATH, "init", *(_command(source, spec.command) if spec.run_entrypoint else ())),
         binds=(*binds, *extra.lxcfs),
         tmpfs=(AGENT_TMPFS,),
         volumes=tuple(Volume(volume_name(assignment.session_uid, path), path) for path in sorted(source.volumes)),
@@ -162,9 +162,12 @@ def container_env(env: Mapping[str, str], gpus: tuple[str, ...], extra: Extras) 
     return env if gpus else env | {GPU_VARIABLE: "void"}
 
 
-def _command(source: SourceImage) -> tuple[str, ...]:
-    """Arguments with which `agent init` runs the image's command, as the image's USER and in its WORKDIR."""
-    command = (*source.entrypoint, *source.command)
+def _command(source: SourceImage, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Arguments with which `agent init` runs the image's command, as the image's USER and in its WORKDIR.
+
+    What is `given` takes the place of the image's CMD, as in `docker run IMAGE COMMAND`.
+    """
+    command = (*source.entrypoint, *(given or source.command))
     if not command:
         return ()
     user = ("-user", source.user) if source.user else ()

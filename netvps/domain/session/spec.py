@@ -27,6 +27,7 @@ _MIN_DISK, _MAX_DISK = 64 * _MIB, 1 << 50
 _MIN_PIDS, _MAX_PIDS, DEFAULT_PIDS = 16, 4_194_304, 4096
 _MAX_ENV, _MAX_ENV_VALUE = 100, 32 * 1024
 _MAX_ENV_BYTES, _MAX_KEY_BYTES = 256 * 1024, 128 * 1024
+_MAX_ARGUMENTS, _MAX_ARGUMENT, _MAX_COMMAND_BYTES = 100, 32 * 1024, 128 * 1024
 _MAX_KEYS = 50
 _MAX_SNAPSHOT_KEEP, _MIN_SNAPSHOT_AGE, _MAX_SNAPSHOT_AGE = 100, 60.0, 3650 * 86_400.0
 _MAX_GRACE, DEFAULT_GRACE = 600.0, 10.0
@@ -93,6 +94,8 @@ class SessionSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     authorized_keys: tuple[str, ...] = ()
     run_entrypoint: bool = False
+    command: tuple[str, ...] = ()
+    """In place of the image's command, after its entrypoint; () is the image's own."""
     network: Network = Network.DEFAULT
     stop_grace: float = DEFAULT_GRACE
     """Seconds between SIGTERM and SIGKILL."""
@@ -170,6 +173,7 @@ class SessionSpec:
         )
         self._check_gpus(checks)
         self._check_env(checks)
+        self._check_command(checks)
         check_labels(checks, self.labels)
         if self.runner_filter:
             from netvps.domain.filter.kinds import check_runner_filter  # it knows sessions, and so their specs
@@ -247,4 +251,19 @@ class SessionSpec:
                 len(value) <= _MAX_ENV_VALUE and "\0" not in value,
                 path,
                 f"a value has at most {_MAX_ENV_VALUE} characters and no NUL",
+            )
+
+    def _check_command(self, checks: Checks) -> None:
+        need = checks.require
+        need(not self.command or self.run_entrypoint, "command", "it is run with the image's entrypoint only: set that")
+        need(len(self.command) <= _MAX_ARGUMENTS, "command", f"{len(self.command)} arguments are more than 100")
+        size = sum(len(argument.encode()) for argument in self.command)
+        need(
+            size <= _MAX_COMMAND_BYTES, "command", f"{size} bytes in all are more than {_MAX_COMMAND_BYTES}: use a file"
+        )
+        for index, argument in enumerate(self.command[:_MAX_ARGUMENTS]):
+            need(
+                len(argument) <= _MAX_ARGUMENT and "\0" not in argument,
+                f"command[{index}]",
+                f"an argument has at most {_MAX_ARGUMENT} characters and no NUL",
             )

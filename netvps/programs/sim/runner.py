@@ -7,7 +7,7 @@ import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from netvps.domain.runner.runner import PAUSE, TASKS, Capacity, Heartbeat, RunnerHello, Welcome
+from netvps.domain.runner.runner import COMMANDS, PAUSE, TASKS, Capacity, Heartbeat, RunnerHello, Welcome
 from netvps.domain.session.session import Assignment, SessionReport, SessionState
 from netvps.domain.task.task import TaskAction, TaskOrder, TaskReport, TaskState
 from netvps.errors import NetvpsError
@@ -63,7 +63,7 @@ class SimulatedRunner:
         return self._random.uniform(*_CONNECTED) if Fault.LOST_RUNNER in self._behaviour.faults else None
 
     async def _follow(self, link: RunnerLink, turn: asyncio.Semaphore, changes: Tasks) -> None:
-        hello = RunnerHello(self._machine.uid, "simulated", CAPACITY, (PAUSE, TASKS))
+        hello = RunnerHello(self._machine.uid, "simulated", CAPACITY, (PAUSE, TASKS, COMMANDS))
         messages = link.connect(hello, self._outgoing())
         async with turn:
             first = await anext(messages)

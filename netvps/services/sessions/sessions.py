@@ -134,14 +134,14 @@ class Sessions:
             return SessionPlan(session, await verdicts(reader, session, self._images))
 
     async def get(self, caller: Caller, name: str) -> Session:
-        """The session NAME (of the caller) or NAME.OWNER; without its environment for one who may not log in.
+        """The session NAME (of the caller) or NAME.OWNER; without environment and command for one who may not log in.
 
         Raises NotFound, also if the caller may not see it.
         """
         session, share = await self.permitted(caller, name, Right.READ)
         by_role = rights_without_share(caller, session.owner) if share is None else most_rights(caller.role)
         if Right.LOGIN not in by_role or (share is not None and not share.permits(Right.LOGIN, self._clock())):
-            return replace(session, spec=replace(session.spec, env={}))
+            return replace(session, spec=replace(session.spec, env={}, command=()))
         return session
 
     async def permitted(self, caller: Caller, name: str, right: Right) -> tuple[Session, Share | None]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netvps.domain.names import SessionName
 from netvps.domain.runner.placement import Use, choose, fits, gpus_for, joins_overlay, why_none, why_not
-from netvps.domain.runner.runner import Capacity, Runner, RunnerState, Underlay
+from netvps.domain.runner.runner import COMMANDS, Capacity, Runner, RunnerState, Underlay
 from netvps.domain.session.lifecycle import new_session
 from netvps.domain.session.session import DesiredState, Session
 from netvps.domain.session.spec import Network, Placement, SessionSpec
@@ -205,6 +205,17 @@ def test_a_filter_keeps_a_session_from_other_runners_and_says_so() -> None:
     assert not fits(session.spec, plain)
     assert why_not(session, plain, Use()) == "it does not match 'labels.rack=3'"
     assert why_none(session.spec, [plain]) == ("no runner that is online matches 'labels.rack=3'; see netvps runner ls")
+
+
+def test_a_command_is_for_runners_that_know_it() -> None:
+    old, able = machine("old"), replace(machine("new"), capabilities=(COMMANDS,))
+    session = replace(wanted(), spec=SessionSpec(run_entrypoint=True, command=("serve",)))
+    assert choose(session, [old, able], {}) == able
+    assert why_not(session, old, Use()).endswith("and the image's own command only: update it")
+    assert (
+        why_none(session.spec, [old])
+        == "no runner that is online runs another command than the image's: update netvps there"
+    )
 
 
 def test_packing_fills_one_runner_after_the_other_and_claims_none_in_full_while_there_is_room() -> None:

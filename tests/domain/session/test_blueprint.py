@@ -83,6 +83,12 @@ def test_the_images_own_command_runs_under_the_agent() -> None:
     assert plan.entrypoint == ("/.netvps/agent", "init", "--", "/entry", "-v", "cmd")
 
 
+def test_a_command_of_the_session_takes_the_place_of_the_images() -> None:
+    spec = SessionSpec(run_entrypoint=True, command=("other", "-x"))
+    assert made(spec, SourceImage("x", ("/entry",), ("cmd",))).entrypoint[2:] == ("--", "/entry", "other", "-x")
+    assert made(spec, SourceImage("x")).entrypoint[2:] == ("--", "other", "-x")
+
+
 def test_the_images_command_runs_as_its_user_in_its_folder() -> None:
     source = SourceImage("x", (), ("./serve",), user="app:staff", working_dir="/srv/app")
     plan = made(SessionSpec(run_entrypoint=True), source)

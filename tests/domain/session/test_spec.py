@@ -31,6 +31,7 @@ GOOD: list[dict[str, object]] = [
     {"stop_grace": 600},
     {"labels": {"a": "", "team.example/role-1": "x" * 255}},
     {"network": Network.NONE},
+    {"run_entrypoint": True, "command": ("sh", "-c", "x" * 32768, "")},
 ]
 BAD: list[tuple[dict[str, object], str]] = [
     ({"image": "-debian"}, "image"),
@@ -70,6 +71,11 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"env": {f"A{number}": "" for number in range(101)}}, "env"),
     ({"authorized_keys": ("nonsense",)}, "authorized_keys[0]"),
     ({"authorized_keys": (ed25519(1),) * 51}, "authorized_keys"),
+    ({"command": ("serve",)}, "command"),
+    ({"run_entrypoint": True, "command": ("x",) * 101}, "command"),
+    ({"run_entrypoint": True, "command": ("x" * 32768,) * 5}, "command"),
+    ({"run_entrypoint": True, "command": ("x", "x" * 32769)}, "command[1]"),
+    ({"run_entrypoint": True, "command": ("a\0",)}, "command[0]"),
     ({"stop_grace": 601}, "stop_grace"),
     ({"stop_grace": math.nan}, "stop_grace"),
     ({"labels": {"-a": ""}}, "labels['-a']"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -64,8 +65,17 @@ number = st.integers(0, (1 << 63) - 1)
 small = st.integers(0, (1 << 31) - 1)
 labels = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
 times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
+
+
+def _spec(ran: tuple[str, ...] | None, **fields: Any) -> SessionSpec:
+    """A spec that runs its image's command or, unless that is empty, another one; None: it runs neither."""
+    return SessionSpec(run_entrypoint=ran is not None, command=ran or (), **fields)
+
+
+_commands = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9), max_size=3)
 specs = st.builds(
-    SessionSpec,
+    _spec,
+    ran=st.none() | _commands.map(tuple),
     image=st.sampled_from(["", "debian:12", "registry.example/a/b@sha256:00"]),
     cpus=st.just(0.0) | st.floats(0.01, 1024),
     memory_bytes=st.just(0) | st.integers(6 << 20, 1 << 50),
@@ -78,7 +88,6 @@ specs = st.builds(
         max_size=3,
     ),
     authorized_keys=st.lists(st.integers(0, 99).map(ed25519), max_size=3).map(tuple),
-    run_entrypoint=st.booleans(),
     network=st.sampled_from(Network),
     stop_grace=st.integers(0, 600_000).map(lambda milliseconds: milliseconds / 1000),
     labels=st.dictionaries(st.from_regex(r"[a-z0-9]{1,9}", fullmatch=True), st.just("value"), max_size=3),

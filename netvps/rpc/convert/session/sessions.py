@@ -149,6 +149,7 @@ def spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:
     message = _listed_spec_to_proto(spec)
     message.env.update(spec.env)
     message.authorized_keys.extend(spec.authorized_keys)
+    message.command.extend(spec.command)
     return message
 
 
@@ -214,6 +215,7 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
             env=dict(message.env),
             authorized_keys=tuple(message.authorized_keys),
             run_entrypoint=message.run_entrypoint,
+            command=tuple(message.command),
             network=network,
             stop_grace=duration_from_proto(message.stop_grace) if message.HasField("stop_grace") else DEFAULT_GRACE,
             labels=dict(message.labels),

@@ -52,8 +52,8 @@ def test_a_spec_comes_back_as_it_was(spec: SessionSpec) -> None:
 
 
 @given(values.sessions)
-def test_a_list_leaves_out_environment_and_keys_and_nothing_else(session: Session) -> None:
-    spec = replace(session.spec, env={}, authorized_keys=())
+def test_a_list_leaves_out_environment_command_and_keys_and_nothing_else(session: Session) -> None:
+    spec = replace(session.spec, env={}, command=(), authorized_keys=())
     assert session_from_proto(listed_to_proto(session)) == replace(session, spec=spec)
 
 
