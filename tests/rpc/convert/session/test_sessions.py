@@ -57,7 +57,11 @@ def test_a_list_leaves_out_environment_command_and_keys_and_nothing_else(session
     assert session_from_proto(listed_to_proto(session)) == replace(session, spec=spec)
 
 
-@given(values.sessions, st.text(max_size=2000), st.dictionaries(st.from_regex(r"[a-z]{1,60}", fullmatch=True), labels))
+@given(
+    values.sessions,
+    st.text(max_size=2000),
+    st.dictionaries(st.from_regex(r"[a-z]{1,60}", fullmatch=True), labels, max_size=32),
+)
 def test_a_listed_session_is_no_larger_than_it_was_taken_for(
     session: Session, message: str, more: dict[str, str]
 ) -> None:
