@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"netvps/api/v1/session_change.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n\x06\x41uthor\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12)\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x1a.netvps.api.v1.ChangeCause\"R\n\x13PauseSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"S\n\x14ResumeSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"g\n\x14RenameSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x04 \x01(\x03\"\xc0\x01\n\x0eSessionRestore\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x02 \x01(\t\x12\x1d\n\x15previous_snapshot_uid\x18\x03 \x01(\t\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.netvps.api.v1.RestoreState\x12\x0f\n\x07message\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x11SnapshotRetention\x12\x0c\n\x04keep\x18\x01 \x01(\x05\x12*\n\x07max_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xae\x01\n\x0eSnapshotPolicy\x12\x16\n\x0e\x65xcluded_paths\x18\x01 \x03(\t\x12(\n\x05\x65very\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x64\x61ily_at\x18\x03 \x01(\t\x12\x0c\n\x04keep\x18\x04 \x01(\x05\x12*\n\x07max_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63opies\x18\x06 \x01(\x05*\xd9\x01\n\x0b\x43hangeCause\x12\x1c\n\x18\x43HANGE_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HANGE_CAUSE_PERSON\x10\x01\x12\x15\n\x11\x43HANGE_CAUSE_IDLE\x10\x02\x12\x19\n\x15\x43HANGE_CAUSE_SCHEDULE\x10\x03\x12\x19\n\x15\x43HANGE_CAUSE_LIFETIME\x10\x04\x12\x16\n\x12\x43HANGE_CAUSE_DRAIN\x10\x05\x12\x16\n\x12\x43HANGE_CAUSE_ENDED\x10\x06\x12\x16\n\x12\x43HANGE_CAUSE_LOGIN\x10\x07*\x83\x01\n\rRestartPolicy\x12\x1e\n\x1aRESTART_POLICY_UNSPECIFIED\x10\x00\x12\x19\n\x15RESTART_POLICY_ALWAYS\x10\x01\x12\x1d\n\x19RESTART_POLICY_ON_FAILURE\x10\x02\x12\x18\n\x14RESTART_POLICY_NEVER\x10\x03*z\n\x0cRestoreState\x12\x1d\n\x19RESTORE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15RESTORE_STATE_PENDING\x10\x01\x12\x16\n\x12RESTORE_STATE_DONE\x10\x02\x12\x18\n\x14RESTORE_STATE_FAILED\x10\x03\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"netvps/api/v1/session_change.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n\x06\x41uthor\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12)\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x1a.netvps.api.v1.ChangeCause\"R\n\x13PauseSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"S\n\x14ResumeSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"g\n\x14RenameSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x04 \x01(\x03\"i\n\x15ReplaceSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0breplacement\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x04 \x01(\x03\"\xc0\x01\n\x0eSessionRestore\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x14\n\x0csnapshot_uid\x18\x02 \x01(\t\x12\x1d\n\x15previous_snapshot_uid\x18\x03 \x01(\t\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.netvps.api.v1.RestoreState\x12\x0f\n\x07message\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x11SnapshotRetention\x12\x0c\n\x04keep\x18\x01 \x01(\x05\x12*\n\x07max_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xae\x01\n\x0eSnapshotPolicy\x12\x16\n\x0e\x65xcluded_paths\x18\x01 \x03(\t\x12(\n\x05\x65very\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x64\x61ily_at\x18\x03 \x01(\t\x12\x0c\n\x04keep\x18\x04 \x01(\x05\x12*\n\x07max_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63opies\x18\x06 \x01(\x05*\xd9\x01\n\x0b\x43hangeCause\x12\x1c\n\x18\x43HANGE_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HANGE_CAUSE_PERSON\x10\x01\x12\x15\n\x11\x43HANGE_CAUSE_IDLE\x10\x02\x12\x19\n\x15\x43HANGE_CAUSE_SCHEDULE\x10\x03\x12\x19\n\x15\x43HANGE_CAUSE_LIFETIME\x10\x04\x12\x16\n\x12\x43HANGE_CAUSE_DRAIN\x10\x05\x12\x16\n\x12\x43HANGE_CAUSE_ENDED\x10\x06\x12\x16\n\x12\x43HANGE_CAUSE_LOGIN\x10\x07*\x83\x01\n\rRestartPolicy\x12\x1e\n\x1aRESTART_POLICY_UNSPECIFIED\x10\x00\x12\x19\n\x15RESTART_POLICY_ALWAYS\x10\x01\x12\x1d\n\x19RESTART_POLICY_ON_FAILURE\x10\x02\x12\x18\n\x14RESTART_POLICY_NEVER\x10\x03*z\n\x0cRestoreState\x12\x1d\n\x19RESTORE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15RESTORE_STATE_PENDING\x10\x01\x12\x16\n\x12RESTORE_STATE_DONE\x10\x02\x12\x18\n\x14RESTORE_STATE_FAILED\x10\x03\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.session_chang
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_CHANGECAUSE']._serialized_start=912
-  _globals['_CHANGECAUSE']._serialized_end=1129
-  _globals['_RESTARTPOLICY']._serialized_start=1132
-  _globals['_RESTARTPOLICY']._serialized_end=1263
-  _globals['_RESTORESTATE']._serialized_start=1265
-  _globals['_RESTORESTATE']._serialized_end=1387
+  _globals['_CHANGECAUSE']._serialized_start=1019
+  _globals['_CHANGECAUSE']._serialized_end=1236
+  _globals['_RESTARTPOLICY']._serialized_start=1239
+  _globals['_RESTARTPOLICY']._serialized_end=1370
+  _globals['_RESTORESTATE']._serialized_start=1372
+  _globals['_RESTORESTATE']._serialized_end=1494
   _globals['_AUTHOR']._serialized_start=118
   _globals['_AUTHOR']._serialized_end=184
   _globals['_PAUSESESSIONREQUEST']._serialized_start=186
@@ -48,10 +48,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESUMESESSIONREQUEST']._serialized_end=353
   _globals['_RENAMESESSIONREQUEST']._serialized_start=355
   _globals['_RENAMESESSIONREQUEST']._serialized_end=458
-  _globals['_SESSIONRESTORE']._serialized_start=461
-  _globals['_SESSIONRESTORE']._serialized_end=653
-  _globals['_SNAPSHOTRETENTION']._serialized_start=655
-  _globals['_SNAPSHOTRETENTION']._serialized_end=732
-  _globals['_SNAPSHOTPOLICY']._serialized_start=735
-  _globals['_SNAPSHOTPOLICY']._serialized_end=909
+  _globals['_REPLACESESSIONREQUEST']._serialized_start=460
+  _globals['_REPLACESESSIONREQUEST']._serialized_end=565
+  _globals['_SESSIONRESTORE']._serialized_start=568
+  _globals['_SESSIONRESTORE']._serialized_end=760
+  _globals['_SNAPSHOTRETENTION']._serialized_start=762
+  _globals['_SNAPSHOTRETENTION']._serialized_end=839
+  _globals['_SNAPSHOTPOLICY']._serialized_start=842
+  _globals['_SNAPSHOTPOLICY']._serialized_end=1016
 # @@protoc_insertion_point(module_scope)

@@ -242,6 +242,40 @@ class RenameSessionRequest(_message.Message):
 Global___RenameSessionRequest: _TypeAlias = RenameSessionRequest  # noqa: Y015
 
 @_typing.final
+class ReplaceSessionRequest(_message.Message):
+    """ReplaceSessionRequest puts a session in the place of another one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REPLACEMENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The session whose place the other one gets, as in GetSessionRequest."""
+    replacement: _builtins.str
+    """The session that gets it, as in GetSessionRequest; of the same owner, and not leased."""
+    request_id: _builtins.str
+    """Idempotency key, as in CreateSessionRequest."""
+    expected_revision: _builtins.int
+    """If not 0, the revision of the first session must still be this, else ABORTED."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        replacement: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_revision", b"expected_revision", "name", b"name", "replacement", b"replacement", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplaceSessionRequest: _TypeAlias = ReplaceSessionRequest  # noqa: Y015
+
+@_typing.final
 class SessionRestore(_message.Message):
     """SessionRestore is a restore of a snapshot in place."""
 

@@ -83,6 +83,11 @@ class SessionServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_session__change__pb2.RenameSessionRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
                 _registered_method=True)
+        self.ReplaceSession = channel.unary_unary(
+                '/netvps.api.v1.SessionService/ReplaceSession',
+                request_serializer=netvps_dot_api_dot_v1_dot_session__change__pb2.ReplaceSessionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+                _registered_method=True)
         self.UpdateSession = channel.unary_unary(
                 '/netvps.api.v1.SessionService/UpdateSession',
                 request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.UpdateSessionRequest.SerializeToString,
@@ -188,6 +193,14 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplaceSession(self, request, context):
+        """ReplaceSession gives the name, the stored URLs and the shares of a session to another one, and deletes the first, at
+        once. Errors: FAILED_PRECONDITION (as DeleteSession).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateSession(self, request, context):
         """UpdateSession changes the spec; limits change without a restart, or go back if they do not fit (resize_refused).
         """
@@ -283,6 +296,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
             'RenameSession': grpc.unary_unary_rpc_method_handler(
                     servicer.RenameSession,
                     request_deserializer=netvps_dot_api_dot_v1_dot_session__change__pb2.RenameSessionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.SerializeToString,
+            ),
+            'ReplaceSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaceSession,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__change__pb2.ReplaceSessionRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.SerializeToString,
             ),
             'UpdateSession': grpc.unary_unary_rpc_method_handler(
@@ -564,6 +582,33 @@ class SessionService:
             target,
             '/netvps.api.v1.SessionService/RenameSession',
             netvps_dot_api_dot_v1_dot_session__change__pb2.RenameSessionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplaceSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SessionService/ReplaceSession',
+            netvps_dot_api_dot_v1_dot_session__change__pb2.ReplaceSessionRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
             options,
             channel_credentials,

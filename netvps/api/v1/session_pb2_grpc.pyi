@@ -56,6 +56,10 @@ class SessionServiceStub:
     """ResumeSession requests that a paused session runs on. Errors: FAILED_PRECONDITION (it is stopped)."""
     RenameSession: _grpc.UnaryUnaryMultiCallable[_session_change_pb2.RenameSessionRequest, _session_pb2.Session]
     """RenameSession gives a session another name; the old one is free at once. Errors: ALREADY_EXISTS (name in use)."""
+    ReplaceSession: _grpc.UnaryUnaryMultiCallable[_session_change_pb2.ReplaceSessionRequest, _session_pb2.Session]
+    """ReplaceSession gives the name, the stored URLs and the shares of a session to another one, and deletes the first, at
+    once. Errors: FAILED_PRECONDITION (as DeleteSession).
+    """
     UpdateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.UpdateSessionRequest, _session_pb2.Session]
     """UpdateSession changes the spec; limits change without a restart, or go back if they do not fit (resize_refused)."""
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.Session]
@@ -96,6 +100,10 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """ResumeSession requests that a paused session runs on. Errors: FAILED_PRECONDITION (it is stopped)."""
     RenameSession: _aio.UnaryUnaryMultiCallable[_session_change_pb2.RenameSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """RenameSession gives a session another name; the old one is free at once. Errors: ALREADY_EXISTS (name in use)."""
+    ReplaceSession: _aio.UnaryUnaryMultiCallable[_session_change_pb2.ReplaceSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
+    """ReplaceSession gives the name, the stored URLs and the shares of a session to another one, and deletes the first, at
+    once. Errors: FAILED_PRECONDITION (as DeleteSession).
+    """
     UpdateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.UpdateSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """UpdateSession changes the spec; limits change without a restart, or go back if they do not fit (resize_refused)."""
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
@@ -187,6 +195,16 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
         """RenameSession gives a session another name; the old one is free at once. Errors: ALREADY_EXISTS (name in use)."""
+
+    @_abc_1.abstractmethod
+    def ReplaceSession(
+        self,
+        request: _session_change_pb2.ReplaceSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
+        """ReplaceSession gives the name, the stored URLs and the shares of a session to another one, and deletes the first, at
+        once. Errors: FAILED_PRECONDITION (as DeleteSession).
+        """
 
     @_abc_1.abstractmethod
     def UpdateSession(

@@ -102,6 +102,7 @@ PEOPLE: Final[Mapping[str, frozenset[Role]]] = {
     "SessionService/PauseSession": _USER,
     "SessionService/ReadSessionLogs": _VIEWER,
     "SessionService/RenameSession": _USER,
+    "SessionService/ReplaceSession": _USER,
     "SessionService/ResumeSession": _USER,
     "SessionService/StartSession": _USER,
     "SessionService/StopSession": _USER,

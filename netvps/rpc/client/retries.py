@@ -36,6 +36,7 @@ IDEMPOTENT: Final = {
         "PauseSession",
         "ResumeSession",
         "RenameSession",
+        "ReplaceSession",
         "UpdateSession",
         "DeleteSession",
     ),

@@ -23,6 +23,7 @@ from netvps.rpc.convert.session.requests import (
     create_from_proto,
     read_logs_from_proto,
     rename_from_proto,
+    replace_from_proto,
     update_from_proto,
 )
 from netvps.rpc.convert.session.sessions import listed_to_proto, session_plan_to_proto, session_to_proto
@@ -137,6 +138,17 @@ class SessionServicer(SessionServiceServicer):
             identity.caller(),
             change.name,
             change.session_id,
+            request_id=change.request_id,
+            expected_revision=change.expected_revision,
+        )
+        return session_to_proto(session)
+
+    async def ReplaceSession(self, request: change_pb.ReplaceSessionRequest, context: Context) -> pb.Session:
+        change = replace_from_proto(request)
+        session = await self._sessions.replacements.replace(
+            identity.caller(),
+            change.name,
+            change.replacement,
             request_id=change.request_id,
             expected_revision=change.expected_revision,
         )

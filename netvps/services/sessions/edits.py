@@ -71,17 +71,22 @@ class SessionEdits:
             earlier = await once.earlier()
             if earlier is None:
                 session = await changeable_session(tx, request.caller, name)
-                if revision and session.revision != revision:
-                    raise Changed(
-                        f"session {name} changed since revision {revision} (it is at {session.revision}): look at it "
-                        "again, then decide"
-                    )
+                require_revision(session, revision)
                 after = await edit(tx, session, now)
                 await self._quotas.require(tx, session, after)
                 session = await write_edited(tx, session, after, now, self._images)
                 await once.record(session, str(session.full_name))
                 return session
         return await recalled(self._store, earlier)
+
+
+def require_revision(session: Session, revision: int) -> None:
+    """Raises Changed if a session is not at this revision; 0 is any."""
+    if revision and session.revision != revision:
+        raise Changed(
+            f"session {session.full_name} changed since revision {revision} (it is at {session.revision}): look at it "
+            "again, then decide"
+        )
 
 
 async def with_runner(tx: Transaction, before: Session, after: Session, now: datetime, needs: str) -> Session:

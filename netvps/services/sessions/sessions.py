@@ -26,6 +26,7 @@ from netvps.services.page import Page, read_page
 from netvps.services.scheduling.reservations import reservation_of
 from netvps.services.sessions.edits import SessionEdits, named, recalled, with_runner
 from netvps.services.sessions.free_names import free_name, require_free
+from netvps.services.sessions.replacement import Replacements
 from netvps.services.sessions.scheduler import placed, verdicts
 from netvps.services.sessions.scope import permitted_session, require_user, visible_sessions
 from netvps.services.snapshots.use import rename_snapshots, require_unused
@@ -68,6 +69,7 @@ class Sessions:
         self._images = images
         self._quotas = quotas or Quotas()
         self._edits = SessionEdits(store, clock, images, self._quotas)
+        self.replacements = Replacements(store, clock)
         self._default_image = default_image
         self._placement = placement
 

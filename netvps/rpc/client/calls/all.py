@@ -26,6 +26,7 @@ class Calls:
     pause_session = UnaryMethod(lambda: calls.sessions.pause_session)
     resume_session = UnaryMethod(lambda: calls.sessions.resume_session)
     rename_session = UnaryMethod(lambda: calls.sessions.rename_session)
+    replace_session = UnaryMethod(lambda: calls.sessions.replace_session)
     update_session = UnaryMethod(lambda: calls.sessions.update_session)
     delete_session = UnaryMethod(lambda: calls.sessions.delete_session)
     sleep_plan = UnaryMethod(lambda: calls.sessions.sleep_plan)

@@ -171,6 +171,15 @@ def rename_session(name: str, session_id: str, *, expected_revision: int = 0, re
     return _change("RenameSession", request, name, expected_revision, request_id)
 
 
+def replace_session(name: str, replacement: str, *, expected_revision: int = 0, request_id: str = "") -> Unary[Session]:
+    """Gives the name, the stored URLs and the shares of a session to another one, and deletes the first, at once.
+
+    Raises Changed if `expected_revision` is given and is not the present one of the first.
+    """
+    request = change_pb.ReplaceSessionRequest(replacement=names.session_name(replacement))
+    return _change("ReplaceSession", request, name, expected_revision, request_id)
+
+
 def update_session(
     name: str, spec: SessionSpec, fields: Iterable[str], *, expected_revision: int = 0, request_id: str = ""
 ) -> Unary[Session]:

@@ -57,6 +57,13 @@ class RenameSession(ChangeSession):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplaceSession(ChangeSession):
+    """The session to replace, and the one that gets its place."""
+
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateSession(ChangeSession):
     """The session to update: the fields of its spec to change, and a spec with their values."""
 
@@ -114,6 +121,16 @@ def rename_from_proto(message: change_pb.RenameSessionRequest) -> RenameSession:
     return RenameSession(name, message.request_id, message.expected_revision, message.session_id)
 
 
+def replace_from_proto(message: change_pb.ReplaceSessionRequest) -> ReplaceSession:
+    """Parses the request. Raises InvalidInput."""
+    checks, replacement = Checks(), ""
+    name = _changed(checks, message.name, message)
+    with checks.nested():
+        replacement = names.parse_session_name(message.replacement, "replacement")
+    checks.done()
+    return ReplaceSession(name, message.request_id, message.expected_revision, replacement)
+
+
 def update_from_proto(message: pb.UpdateSessionRequest) -> UpdateSession:
     """Parses the request. Raises InvalidInput."""
     checks, spec = Checks(), SessionSpec()
@@ -151,7 +168,11 @@ def read_logs_from_proto(message: exec_pb.ReadSessionLogsRequest) -> ReadLogs:
 
 
 def _changed(
-    checks: Checks, name: str, message: SessionChange | change_pb.RenameSessionRequest | pb.UpdateSessionRequest
+    checks: Checks,
+    name: str,
+    message: (
+        SessionChange | change_pb.RenameSessionRequest | change_pb.ReplaceSessionRequest | pb.UpdateSessionRequest
+    ),
 ) -> str:
     """Checks what requests for a change have in common; returns NAME or NAME.OWNER."""
     parsed = ""

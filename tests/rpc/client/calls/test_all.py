@@ -62,6 +62,7 @@ EXAMPLES: dict[str, Any] = {
     "uid_or_fingerprint": "SHA256:x",
     "labels": {"rack": "3"},
     "drafts": (NewSession("dev1", SessionSpec()),),
+    "replacement": "dev2",
     "states": (SessionState.RUNNING,),
     "attachment": bytes(16),
     "token": "sealed",
