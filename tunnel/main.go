@@ -16,6 +16,7 @@ import (
 	"netvps/tunnel/front"
 	"netvps/tunnel/nv"
 	"netvps/tunnel/pid1"
+	"netvps/tunnel/probe"
 	"netvps/tunnel/relay"
 	"netvps/tunnel/rundir"
 	"netvps/tunnel/sftp"
@@ -32,6 +33,7 @@ const usage = `usage:
   agent serve [flags]                    the agent proper: SSH server and tunnel (init starts it)
   agent sftp-server                      serve files on standard input and output (serve starts it)
   agent udp-relay                        relay datagrams on standard input and output (serve starts it)
+  agent probe [flags] PORT               wait until a port of the session is ready (a deployment does so)
   agent relay                            pass SSH messages between connections, beside a gateway (which starts it)
   agent front                            serve the tunnel's port before gRPC, beside a server (which starts it)
   agent version`
@@ -100,6 +102,8 @@ func run(args []string) error {
 		return sftp.Serve()
 	case "udp-relay":
 		return udp.Serve()
+	case "probe":
+		return probe.Run(args[1:])
 	case "relay":
 		return relay.Serve(int(os.Stdin.Fd()), logger())
 	case "front":
