@@ -52,6 +52,7 @@ COMMANDS: Final = {
     "tui": Entry("netvps.cli.server.tui:tui", "show everything live on one screen, with keys for it", _SESSIONS),
     "web": Entry("netvps.cli.machine.programs:web", "show the same in browsers", _SESSIONS),
     "url": Entry("netvps.cli.http.url:url", "print the URL of a port of a session, or open it", _SESSIONS),
+    "deploy": Entry("netvps.cli.deploy.deploy:deploy", "put services online from a file (plan, apply, …)", _SESSIONS),
     "snapshot": Entry(
         "netvps.cli.snapshot.snapshots:snapshot",
         "files of a session at one time (create, ls, restore, …)",

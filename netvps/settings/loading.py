@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from netvps.errors import ConfigError
-from netvps.settings.programs import COMMON, OTHER_VARIABLES, PREFIX, PROGRAMS, Settings, secrets_of
+from netvps.settings.programs import COMMON, OTHER_VARIABLES, PREFIX, PROGRAMS, SERVICE_PREFIX, Settings, secrets_of
 from netvps.settings.secret_files import credentials, exposure
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     """Raises ConfigError for a variable with the prefix that no program reads, which is most likely a typo."""
     known = OTHER_VARIABLES.keys() | {PREFIX + name.upper() for program in PROGRAMS for name in program.model_fields}
     for variable in environ:
-        if variable.startswith(PREFIX) and variable not in known:
+        if variable.startswith(PREFIX) and variable not in known and not variable.startswith(SERVICE_PREFIX):
             raise ConfigError(f"environment: unknown variable {variable}{_suggestion(variable, known)}; unset it")
 
 

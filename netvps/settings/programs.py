@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 # RFC 1918, and RFC 6598 (carrier-grade NAT).
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 PREFIX = "NETVPS_"
+SERVICE_PREFIX = "NETVPS_SERVICE_"
+"""Of variables that override fields of a deployment file."""
 COMMON = ("state_dir", "runtime_dir")
 OTHER_VARIABLES = {
     "NETVPS_CONFIG": "TOML file with settings; `--config` of the programs overrides it",

@@ -25,6 +25,7 @@ RUN: Final = {
     "docs/schedulers.md": "test_examples.py",
     "docs/tasks.md": "test_tasks.py",
     "docs/http.md": "test_urls.py",
+    "docs/deployments.md": "test_urls.py",
     "docs/keys.md": "test_pages.py",
     "docs/login.md": "test_pages.py",
     "docs/people.md": "test_pages.py",

@@ -72,7 +72,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "rich": ("netvps_tui",),
     "netvps_tui": ("netvps.cli", "netvps_tui"),
     "yaml": ("netvps.cli",),
-    "pydantic": ("netvps.settings", "netvps.adapters.store"),  # there, it turns stored JSON into frozen values
+    # In the store, it turns stored JSON into frozen values; in the last, it is the schema of a file.
+    "pydantic": ("netvps.settings", "netvps.adapters.store", "netvps.cli.deploy"),
     "pydantic_settings": ("netvps.settings",),
     "uvloop": ("netvps.process", "netvps.programs"),
     "pyroute2": ("netvps.adapters.netlink",),

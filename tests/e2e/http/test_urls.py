@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -28,8 +29,8 @@ BLOCKS = 16_384 if os.environ.get("NETVPS_FULL") else 200
 class Web:
     """A system, an API key, and a session dev1 that serves files on port 8080, and what echoes on 3001."""
 
-    def __init__(self, system: System) -> None:
-        self.system = system
+    def __init__(self, system: System, image: str) -> None:
+        self.system, self.image = system, image
         self.key = system.netvps("user", "api-key", "create").stdout.decode().strip()
 
     def ask(
@@ -75,7 +76,7 @@ def web(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]
     try:
         system.up("--default-image", busybox)
         system.netvps("create", "dev1", "--image", image, "--entrypoint", "--wake", "always")
-        yield Web(system)
+        yield Web(system, image)
     finally:
         system.destroy()
         docker("rmi", "-f", image, check=False)
@@ -157,3 +158,66 @@ def test_many_requests_at_once_start_a_stopped_session_once(web: Web) -> None:
 def test_the_page(web: Web, busybox: str) -> None:
     for line in run_lines("docs/http.md"):
         run_printed(web.system, words_of(line, web.system, busybox))
+
+
+DEPLOYMENT = """\
+deployment: shop
+services:
+  web:
+    image: {image}
+    command: [sh, -c, 'echo "$WORD" > /www/word; exec httpd -f -p 8080 -h /www']
+    environment: {{WORD_FILE: word}}
+    port: 8080
+    route: {{public: true}}
+    health: {{path: {path}, timeout: 20s}}
+"""
+
+
+def test_a_deployment_stays_online_while_it_changes(web: Web, busybox: str) -> None:
+    """As its page says: apply, change, a change that is never healthy, restart, remove."""
+    system, home, lines = web.system, web.system.home, run_lines("docs/deployments.md")
+    (home / "deployment.yaml").write_text(DEPLOYMENT.format(image=web.image, path="/word"))
+    (home / "word").write_text("one")
+
+    def run_page(end: str) -> bytes:
+        printed = b""
+        while lines:
+            line = lines.pop(0)
+            printed += run_printed(system, words_of(line, system, busybox)).stdout
+            if line == end:
+                break
+        return printed
+
+    def word() -> tuple[int, bytes]:
+        return web.ask("/word", "shop-web.localhost")
+
+    assert b"+ web" in run_page("netvps deploy status shop")
+    assert word() == (200, b"one\n")
+    (home / "word").write_text("two")
+    planned = system.netvps("deploy", "plan", "-o", "json", cwd=home).stdout
+    done, answers = threading.Event(), []
+
+    def keep_asking() -> None:
+        while not done.is_set():
+            answers.append(word())
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(keep_asking)
+        try:
+            system.netvps("deploy", "apply", "--at", json.loads(planned)["revision"], cwd=home)
+        finally:
+            done.set()
+        asking.result()
+    assert {*answers} <= {(200, b"one\n"), (200, b"two\n")}
+    assert word() == (200, b"two\n")
+    (home / "deployment.yaml").write_text(DEPLOYMENT.format(image=web.image, path="/none").replace("20s", "1s"))
+    (home / "word").write_text("three")
+    failed = system.netvps("deploy", "apply", "--yes", cwd=home, check=False).stderr
+    assert b"GET /none: 404" in failed
+    assert b"the old container stays" in failed
+    assert word() == (200, b"two\n")
+    assert b"three" not in planned + failed
+    assert b"shop" in run_page("netvps deploy restart shop")
+    assert word() == (200, b"two\n")
+    run_page("")
+    assert b"shop" not in system.netvps("ls").stdout

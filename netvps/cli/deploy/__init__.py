@@ -1,0 +1,1 @@
+"""Deployments: services that a file declares."""
