@@ -159,9 +159,7 @@ class ServerSettings(Settings):
     )
     api_port: Port = Field(default=7443, description="API (gRPC, with TLS and API keys)")
     link_port: Port = Field(default=7444, description="runners and agents, mutual TLS")
-    mesh_address: Address | None = Field(
-        default=None, description="HOST:PORT of its link for servers of its PostgreSQL; by default its first address"
-    )
+    mesh_address: Address | None = Field(default=None, description="HOST:PORT of its link for the other servers")
     ssh_port: Port = Field(default=2222, description="SSH gateway")
     ssh_connections_per_user: int = Field(default=1000, ge=1, description="maximum SSH connections of one user")
     ssh_connections_per_session: int = Field(default=500, ge=1, description="maximum SSH connections to one session")
