@@ -66,7 +66,9 @@ class FindConnectionRequest(_message.Message):
     RUNNER_UID_FIELD_NUMBER: _builtins.int
     SESSION_UID_FIELD_NUMBER: _builtins.int
     runner_uid: _builtins.str
+    """The runner's uid."""
     session_uid: _builtins.str
+    """The session's uid."""
     def __init__(
         self,
         *,
@@ -91,6 +93,7 @@ class FindConnectionResponse(_message.Message):
 
     CONNECTED_FIELD_NUMBER: _builtins.int
     connected: _builtins.bool
+    """Whether it is connected to this server."""
     def __init__(
         self,
         *,
@@ -113,6 +116,7 @@ class PushToRunnerRequest(_message.Message):
     RUNNER_UID_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     runner_uid: _builtins.str
+    """The runner's uid."""
     @_builtins.property
     def request(self) -> _link_pb2.ConnectResponse:
         """A log_request, files_request, copy_request or image_copy_request."""
@@ -157,6 +161,7 @@ class ProbeFromRunnerRequest(_message.Message):
     RUNNER_UID_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     runner_uid: _builtins.str
+    """The runner's uid."""
     @_builtins.property
     def request(self) -> _link_pb2.ProbeRequest:
         """Its probe_id is not used."""
@@ -183,7 +188,9 @@ class ProbeFromRunnerResponse(_message.Message):
 
     REPORT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def report(self) -> _link_pb2.ProbeReport: ...
+    def report(self) -> _link_pb2.ProbeReport:
+        """What it measured; its probe_id is not used."""
+
     def __init__(
         self,
         *,
@@ -206,8 +213,11 @@ class MeasureRunnerRequest(_message.Message):
     RUNNER_UID_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     runner_uid: _builtins.str
+    """The runner's uid."""
     @_builtins.property
-    def request(self) -> _link_pb2.MetricsRequest: ...
+    def request(self) -> _link_pb2.MetricsRequest:
+        """What it measures."""
+
     def __init__(
         self,
         *,
@@ -230,7 +240,9 @@ class MeasureRunnerResponse(_message.Message):
 
     REPORT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def report(self) -> _link_pb2.MetricsReport: ...
+    def report(self) -> _link_pb2.MetricsReport:
+        """What it measured."""
+
     def __init__(
         self,
         *,
@@ -257,7 +269,9 @@ class DialSessionRequest(_message.Message):
         """First, once."""
 
     @_builtins.property
-    def frame(self) -> _tunnel_pb2.DialBackResponse: ...
+    def frame(self) -> _tunnel_pb2.DialBackResponse:
+        """Bytes of the connection, or its end."""
+
     def __init__(
         self,
         *,
@@ -286,6 +300,7 @@ class DialSessionStart(_message.Message):
     COUNTED_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
+    """The session's uid."""
     port: _builtins.int
     """A TCP port of the session, for HTTP, instead of a target."""
     counted: _builtins.bool
@@ -293,7 +308,9 @@ class DialSessionStart(_message.Message):
     origin: _builtins.str
     """Names the client in the agent's log."""
     @_builtins.property
-    def target(self) -> _tunnel_pb2.DialTarget: ...
+    def target(self) -> _tunnel_pb2.DialTarget:
+        """Where in the session it leads."""
+
     def __init__(
         self,
         *,
@@ -322,7 +339,9 @@ class DialSessionResponse(_message.Message):
     opened: _builtins.bool
     """First, once: the connection is open."""
     @_builtins.property
-    def frame(self) -> _tunnel_pb2.DialBackResponse: ...
+    def frame(self) -> _tunnel_pb2.DialBackResponse:
+        """Bytes of the connection, or its end."""
+
     def __init__(
         self,
         *,
