@@ -358,8 +358,9 @@ func TestPort22IsTheImagesServersOnceItStarts(t *testing.T) {
 		t.Fatalf("%q %q", out, stderr)
 	}
 	// Busybox called sshd says that it has no such applet; executed it was.
-	b.ssh("cp /bin/busybox /usr/sbin/sshd; sleep 8; /usr/sbin/sshd; (echo another | nc -l -p 22 >/dev/null 2>&1 &); sleep 0.2")
-	if _, out, stderr := b.ssh(first); out != "another\n" {
+	// It ends at once, and the port may be free only after that: nc tries until it has it.
+	b.ssh("cp /bin/busybox /usr/sbin/sshd; sleep 8; /usr/sbin/sshd; (until echo another | nc -l -p 22; do sleep 0.1; done >/dev/null 2>&1 &)")
+	if _, out, stderr := b.ssh("until heard=$(" + first + " 2>/dev/null) && [ \"$heard\" ]; do sleep 0.1; done; echo \"$heard\""); out != "another\n" {
 		t.Errorf("%q %q", out, stderr)
 	}
 	if _, out, stderr := b.ssh("sleep 8; " + first); out != "SSH-2.0-netvps" {
