@@ -100,9 +100,7 @@ def test_a_person_logs_in_with_their_companys_account(system: System, issuer: Fa
     issuer.hangs = "token"
     assert ann.netvps("whoami", "-o", "name").stdout == b"ann-lee\n"  # all else goes on without the issuer
     issuer.hangs = ""
-    recorded = system.netvps("audit", "ls").stdout
-    assert b"BAD_ID_TOKEN" in recorded
-    assert b"LoginService/FinishLogin" in recorded
+    assert b"LoginService/FinishLogin" in system.netvps("audit", "ls").stdout
     system.netvps("user", "rm", "--yes", "ann-lee")
 
 
