@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.documents.printed import run_printed, words_of
+from tests.e2e.kills.faulty import until
 from tests.e2e.system import System, docker, new_system, unique
 from tests.project.doc_pages import run_lines
 
@@ -129,7 +130,7 @@ def test_what_is_added_opens_a_port_until_it_is_removed(web: Web) -> None:
         with pytest.raises(ConnectionResetError):
             client.recv(9)
     web.system.netvps("url", "rm", "dev1", "shop.example")
-    assert web.ask("/file", "shop.example")[0] == 401
+    until("the name is closed", lambda: web.ask("/file", "shop.example")[0] == 401)
 
 
 def test_a_link_opens_a_port_without_an_account(web: Web) -> None:
@@ -142,7 +143,7 @@ def test_a_link_opens_a_port_without_an_account(web: Web) -> None:
     listed = json.loads(web.system.netvps("url", "ls", "dev1", "-o", "json").stdout)
     (link,) = (url for url in listed if url["audience"] == "URL_AUDIENCE_LINK")
     web.system.netvps("url", "rm", "dev1", link["name"].rpartition("/")[2])
-    assert web.ask("/file", Cookie=cookie)[0] == 401
+    until("the link is closed", lambda: web.ask("/file", Cookie=cookie)[0] == 401)
 
 
 def test_many_requests_at_once_start_a_stopped_session_once(web: Web) -> None:
@@ -209,7 +210,7 @@ def test_a_deployment_stays_online_while_it_changes(web: Web, busybox: str) -> N
             done.set()
         asking.result()
     assert {*answers} <= {(200, b"one\n"), (200, b"two\n")}
-    assert word() == (200, b"two\n")
+    until("the new word", lambda: word() == (200, b"two\n"))
     (home / "deployment.yaml").write_text(DEPLOYMENT.format(image=web.image, path="/none").replace("20s", "1s"))
     (home / "word").write_text("three")
     failed = system.netvps("deploy", "apply", "--yes", cwd=home, check=False).stderr
