@@ -363,7 +363,7 @@ def test_a_drain_empties_a_machine_though_its_runner_dies_meanwhile(lab: Lab, cl
         wait(lambda: client.list_moves(NAME)[0].stage in {"STOPPING", "COPYING"}, "it began")
         origin.stop_runner(signal.SIGKILL)
         origin.start_process()
-        assert draining.wait(2 * WAIT) == 0
+        assert draining.wait(2 * WAIT) == 0, client.list_moves(NAME)
         assert host_of(lab, client) is not origin
         wait(lambda: runs(client), "it runs")
         assert run(lab, client, LOOK) == before
