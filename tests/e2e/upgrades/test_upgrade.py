@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.process.account import user_name
-from tests.conftest import FULL
 from tests.e2e.documents.printed import plain_ssh, run_printed, words_of
 from tests.e2e.kills.faulty import until
 from tests.e2e.system import NETVPS, System, docker, new_system
@@ -28,7 +27,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.docker,
     pytest.mark.slow,
-    pytest.mark.skipif(not FULL, reason="builds a wheel of the version before, and upgrades it: with NETVPS_FULL=1"),
 ]
 SESSIONS = 20
 
