@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from netvps.client import Client
     from netvps.domain.moves.move import MoveView
 
+STUCK_SECONDS: Final = 5.0
+"""For which no runner may have room before the rest counts as staying: one may be offline for a moment."""
 _POLL_SECONDS: Final = 0.5
 
 
@@ -77,6 +79,7 @@ def _until_left(connection: Client, name: str, total: int, timeout: float) -> li
     from netvps.cli.ui.progress import progress
 
     deadline = time.monotonic() + timeout
+    stuck_at = time.monotonic() + STUCK_SECONDS
     open_moves: list[MoveView] = []
     try:
         with progress() as shown:
@@ -84,9 +87,11 @@ def _until_left(connection: Client, name: str, total: int, timeout: float) -> li
                 moves = connection.list_moves(runner=name)
                 open_moves = [move for move in moves if move.stage in {"WAITING", "STOPPING", "COPYING"}]
                 stuck = [move for move in open_moves if move.stage == "WAITING" and not move.target and move.message]
-                if len(stuck) == len(open_moves):
+                if len(stuck) < len(open_moves):
+                    stuck_at = time.monotonic() + STUCK_SECONDS
+                elif not stuck or time.monotonic() >= stuck_at:
                     return [move for move in moves if move.stage == "FAILED" or move in stuck]
-                first = next(move for move in open_moves if move not in stuck)
+                first = next((move for move in open_moves if move not in stuck), open_moves[0])
                 shown.show(
                     f"{total - len(open_moves)} of {total} left; {first.session} is {first.stage} {first.message}"
                 )
