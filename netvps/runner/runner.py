@@ -61,6 +61,7 @@ from netvps.runner.report_outbox import ReportOutbox
 from netvps.runner.session.actions import SessionActions
 from netvps.runner.session.agent.runtime import RuntimeFolder
 from netvps.runner.session.agent.upstream import Upstream
+from netvps.runner.session.ends.restart_backoff import boot_time
 from netvps.runner.session.ends.starts import Starts
 from netvps.runner.session.features import Features
 from netvps.runner.session.last_runs import LastRuns
@@ -146,8 +147,10 @@ class Runner:
         self._copies = CopyOrders(travel, link, self._board.post_copy, self._board.forget_copy) if travel else None
         self._image_copies = image_copies
         folder, extras = settings.state_dir / "tasks", lambda: self._features.extras
-        host = TaskHost(tasks, TaskRecords(folder), self._board.post_task, settings.uid, extras) if tasks else None
-        self._task_orders = TaskOrders(host, self._board.forget_task) if host else None
+        self._task_orders: TaskOrders | None = None
+        if tasks:
+            host = TaskHost(tasks, TaskRecords(folder), self._board.post_task, settings.uid, extras, booted=boot_time())
+            self._task_orders = TaskOrders(host, self._board.forget_task)
         given = {COPIES: travel, IMAGES: environments, IMAGE_COPIES: image_copies, TASKS: tasks}
         missing = settings.lacks | {name for name, part in given.items() if part is None}
         self._capabilities = tuple(one for one in CAPABILITIES if one not in missing)

@@ -27,9 +27,7 @@ log = structlog.get_logger()
 class Membership:
     """Renews the lease; `run` is a task of the program. While the database is away, the servers last known stay."""
 
-    def __init__(
-        self, rows: ServerRows, own: PeerServer, meet: Callable[[Collection[PeerServer]], None]
-    ) -> None:  # fmt: skip
+    def __init__(self, rows: ServerRows, own: PeerServer, meet: Callable[[Collection[PeerServer]], None]) -> None:
         """`meet` is called with the other servers, at each renewal."""
         self._rows, self._own, self._meet = rows, own, meet
         self._due = asyncio.Event()

@@ -54,8 +54,7 @@ def _upgrade(place: str, connection: Connection) -> None:
         raise ConfigError(f"{place} belongs to another program; nothing was changed. Give netvps a separate database")
     if current is not None and current not in known:
         raise ConfigError(
-            f"{place} is newer than this program: it has schema {current}, this program knows "
-            f"{newest}; "
+            f"{place} is newer than this program: it has schema {current}, this program knows {newest}; "
             "nothing was changed. Install the netvps that used it last, or restore a backup from before"
         )
     from alembic import command  # Alembic takes 0.2 s to import, and most starts have nothing to migrate

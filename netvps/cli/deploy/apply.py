@@ -7,10 +7,12 @@ import click
 from netvps.cli.deploy.file import read_deployment
 from netvps.cli.deploy.plan import file_option, present_plan, print_plan
 from netvps.cli.deploy.rollout import Rollout
+from netvps.cli.deploy.services import services_of, urls_of
 from netvps.cli.server.connect import client
 from netvps.cli.session.lifecycle import confirm
 from netvps.cli.ui.output import emit, note
 from netvps.domain.deployment.plan import Action
+from netvps.domain.deployment.service import service_of
 from netvps.errors import Changed, NetvpsError
 
 
@@ -47,6 +49,6 @@ def apply(file: str, at: str, yes: bool) -> None:
     except NetvpsError:
         note("apply stopped; what was done before stays: see netvps deploy plan")
         raise
-    for service in deployment.services:
-        if service.port:
-            emit(f"{service.name}  {connection.get_url(deployment.session_name(service.name), service.port).uri}")
+    for session in services_of(connection, deployment.name):
+        for url in urls_of(connection, session):
+            emit(f"{service_of(session)}  {url}")

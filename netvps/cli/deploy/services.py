@@ -18,7 +18,7 @@ from netvps.display.units import age
 from netvps.domain.deployment.service import DEPLOYMENT_LABEL, NAMES_MAX, deployment_of, port_of, service_of
 from netvps.domain.names import check_label
 from netvps.domain.session.session import DesiredState
-from netvps.errors import NetvpsError, NotFound
+from netvps.errors import NotFound, WrongState
 
 if TYPE_CHECKING:
     from netvps.client import Client, Session
@@ -157,10 +157,10 @@ def urls_of(connection: Client, session: Session) -> tuple[str, ...]:
     """Where a service is served; empty if nowhere."""
     if not port_of(session):
         return ()
-    with suppress(NetvpsError):  # this server serves no URLs, or the names are too long for one
-        own = connection.get_url(session.name, port_of(session)).uri
-        return (*dict.fromkeys((*(named.uri for named in connection.list_urls(session.name) if named.uri), own)),)
-    return ()
+    found = [named.uri for named in connection.list_urls(session.name) if named.uri]
+    with suppress(WrongState):  # its names are too long for a host of its port
+        found.append(connection.get_url(session.name, port_of(session)).uri)
+    return tuple(dict.fromkeys(found))
 
 
 def _sessions(connection: Client, deployment: str) -> list[Session]:

@@ -2,8 +2,8 @@
 
 Sessions and disk count from the creation of a session until its deletion is requested; CPUs, memory and GPUs count
 while it is to run or is paused. A session without a limit of CPUs, memory or disk cannot be counted, so a quota of that
-refuses it; one that is older than the quota counts as in scheduling. Tasks
-count while a runner has them, and wait while the quota is used.
+refuses it; one that is older than the quota counts as in scheduling. Tasks count while a runner has them, and wait
+while the quota is used.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from netvps.domain.deployment.service import PORT_LABEL, Deployment, Route, Service, deployment_of, service_of
 from netvps.domain.http.stored import Audience
 from netvps.domain.session.limits import bytes_words
-from netvps.domain.session.session import DesiredState
+from netvps.domain.session.session import DesiredState, SessionState
 from netvps.errors import AlreadyExists
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _step(deployment: Deployment, service: Service, name: str, present: Present 
     wanted = wanted_spec(deployment, service, now)
     replaced = _replaced(now, wanted)
     changes = (*replaced, *_changed(now, wanted), *_rerouted(service, present))
-    if present.session.state == "FAILED" and not replaced:
+    if present.session.state is SessionState.FAILED and not replaced:
         replaced = (f"state: it failed ({present.session.message or present.session.reason})",)
         changes = (*replaced, *changes)
     action = Action.REPLACE if replaced else Action.CHANGE if changes else Action.KEEP

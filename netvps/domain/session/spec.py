@@ -256,7 +256,11 @@ class SessionSpec:
     def _check_command(self, checks: Checks) -> None:
         need = checks.require
         need(not self.command or self.run_entrypoint, "command", "it is run with the image's entrypoint only: set that")
-        need(len(self.command) <= _MAX_ARGUMENTS, "command", f"{len(self.command)} arguments are more than 100")
+        need(
+            len(self.command) <= _MAX_ARGUMENTS,
+            "command",
+            f"{len(self.command)} arguments are more than {_MAX_ARGUMENTS}",
+        )
         size = sum(len(argument.encode()) for argument in self.command)
         need(
             size <= _MAX_COMMAND_BYTES, "command", f"{size} bytes in all are more than {_MAX_COMMAND_BYTES}: use a file"

@@ -63,10 +63,11 @@ def task_blueprint(order: TaskOrder, *, node: str, machine_memory: int, extra: E
     )
 
 
-def end_of(order: TaskOrder, container: Container, *, signalled: bool, booted: datetime) -> TaskReport:
+def end_of(order: TaskOrder, container: Container, *, signalled: bool, booted: datetime | None) -> TaskReport:
     """The report of a container that has ended; `signalled` if this runner is known to have ended it.
 
-    After a restart it does not know that, and goes by the exit code. `booted` is when the machine was started.
+    After a restart it does not know that, and goes by the exit code. `booted` is when the machine last started; None
+    if that is unknown.
     """
     code: int | None = container.exit_code
     limit = order.job.container.memory_bytes if order.job else 0
@@ -74,7 +75,8 @@ def end_of(order: TaskOrder, container: Container, *, signalled: bool, booted: d
     ran = (container.ended - container.started).total_seconds() if container.ended and container.started else 0.0
     asked = signalled or code in {SIGKILL_EXIT, SIGTERM_EXIT}
     state, cause, message = TaskState.FAILED, TaskCause.EXIT_CODE, f"the command ended with exit code {code}"
-    if not signalled and container.started and container.ended and container.started < booted <= container.ended:
+    survived = booted and container.started and container.ended and container.started < booted <= container.ended
+    if survived and not signalled:
         # The engine found it dead when it was started again, and made up its exit code.
         state, cause, code = TaskState.LOST, TaskCause.RUNNER_LOST, None
         message = "its machine was restarted while it ran"

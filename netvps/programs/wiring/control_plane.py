@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.netlink.interfaces.mac import link_mac
-from netvps.adapters.oidc.issuer import Issuer
 from netvps.domain.image.ahead import ImageAhead
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.settings import OverlaySettings
@@ -97,6 +96,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from netvps.adapters.ca.authority import Authority
+    from netvps.adapters.oidc.issuer import Issuer
     from netvps.adapters.store.store import SqlStore
     from netvps.gateway.tunnel.front import Front
     from netvps.rpc.mesh.mesh import Mesh
@@ -235,9 +235,7 @@ class _Parts:
         apps = await start_apps(stack, settings, worker, access, store=self.store, feed=self.feed, vault=self.ca.vault)
         commands = Commands(dialer, upstream, logins)
         rules.running_commands = lambda uid: commands.running(uid) + tunnels.relayed_commands(uid)
-        who = settings.login_rules
-        issuer = await stack.enter_async_context(Issuer(who, settings.read_oidc_secret)) if who else None
-        oidc = OidcLogins(self.store, clock.now, clock.new_uid, self.ca.vault, issuer)
+        oidc = OidcLogins(self.store, clock.now, clock.new_uid, self.ca.vault, await _issuer(stack, settings))
         services = await self._services(worker, commands, rules, snapshots, access=access, apps=apps, oidc_logins=oidc)
         own = self.ca.server_certificate(self.names)
         behind = Behind(own.certificate, own.key, self.ca.certificate, control.with_name("link.sock"))
@@ -374,6 +372,15 @@ class _Parts:
             api_address=f":{self.settings.api_port}",
             oidc_issuer=self.settings.oidc_issuer,
         )
+
+
+async def _issuer(stack: AsyncExitStack, settings: ServerSettings) -> Issuer | None:
+    """The issuer whose accounts may log in, if there is one."""
+    if settings.login_rules is None:
+        return None
+    from netvps.adapters.oidc.issuer import Issuer  # its library takes 25 ms to import
+
+    return await stack.enter_async_context(Issuer(settings.login_rules, settings.read_oidc_secret))
 
 
 def _address(host: str, port: int) -> str:

@@ -104,9 +104,7 @@ class Peer:
 class Mesh:
     """All other servers. An async context manager; its end closes the channels."""
 
-    def __init__(
-        self, own: PeerServer, credentials: grpc.ChannelCredentials, nudged: Callable[[int], None]
-    ) -> None:  # fmt: skip
+    def __init__(self, own: PeerServer, credentials: grpc.ChannelCredentials, nudged: Callable[[int], None]) -> None:
         """`credentials` are this server's as a client of the others; `nudged` takes the revisions that they commit."""
         self.own = own
         self.on_stranger: Callable[[], None] = lambda: None

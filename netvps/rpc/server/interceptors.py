@@ -51,7 +51,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
 
     def __init__(
         self, authenticate: Authenticator, calls: OpenCalls, audit: CallAudit, passing: Passing | None = None
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`passing` passes calls of runners on to other servers."""
         self._authenticate = authenticate
         self._calls = calls

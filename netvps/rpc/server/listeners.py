@@ -84,8 +84,8 @@ class Listener:
         """`setting` names it in errors; `services` maps full names to functions that add the servicer to a server.
 
         `max_message` is the maximum size of a client's message in bytes. `system` adds health and reflection, which
-        need no credential. `keepalive_ms` is the interval of pings. `passing` passes calls of
-        runners on to other servers.
+        need no credential. `keepalive_ms` is the interval of pings. `passing` passes calls of runners on to
+        other servers.
         """
         self._setting = setting
         self._names = list(services)

@@ -61,9 +61,7 @@ class MeshServicer(MeshServiceServicer):
         self._mesh.nudged(identity.server().uid, request.revision)
         return pb.NudgeResponse()
 
-    async def FindConnection(
-        self, request: pb.FindConnectionRequest, context: Context
-    ) -> pb.FindConnectionResponse:  # fmt: skip
+    async def FindConnection(self, request: pb.FindConnectionRequest, context: Context) -> pb.FindConnectionResponse:
         require_addressed_to(self._mesh.own.uid, context)
         here = self._streams.has(request.runner_uid) or self._tunnels.has(request.session_uid)
         return pb.FindConnectionResponse(connected=here)

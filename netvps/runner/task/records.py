@@ -58,9 +58,5 @@ class TaskRecords:
         """Removes the record; idempotent."""
         self._path(task_id).unlink(missing_ok=True)
 
-    def tasks(self) -> frozenset[str]:
-        """Ids of the tasks that have a record."""
-        return frozenset(path.stem for path in self._folder.glob("*.json"))
-
     def _path(self, task_id: str) -> Path:
         return self._folder / f"{task_id}.json"

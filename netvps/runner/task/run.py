@@ -13,7 +13,7 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -51,6 +51,8 @@ class TaskHost:
     node: str
     """Uid of the runner."""
     extras: Callable[[], Extras]
+    booted: datetime | None = None
+    """When the machine last started; None if unknown."""
 
 
 @dataclass(slots=True)
@@ -96,7 +98,9 @@ class TaskRun:
         if found.container.status in _ALIVE:
             await self._watch(found)
             return False
-        return await self._end(end_of(order, found.container, signalled=self.signalled is not None, booted=_booted()))
+        return await self._end(
+            end_of(order, found.container, signalled=self.signalled is not None, booted=self.host.booted)
+        )
 
     async def _begin(self, found: TaskContainer | None) -> bool:
         """Brings the command to its start."""
@@ -187,11 +191,6 @@ class TaskRun:
     def _report(self, state: TaskState, cause: TaskCause = TaskCause.NONE, message: str = "") -> TaskReport:
         ended = datetime.now(UTC) if state in ENDED else None
         return TaskReport(self.order.id, self.order.epoch, state, cause, message=message, end_time=ended)
-
-
-def _booted() -> datetime:
-    """When this machine was started."""
-    return datetime.now(UTC) - timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 def _left(started: datetime | None, timeout: float) -> float:

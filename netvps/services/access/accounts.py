@@ -275,6 +275,6 @@ async def _require_removable(reader: Reader, caller: Caller, user: User) -> None
         raise WrongState(f"user {user.name} owns {count}: remove them first, with netvps rm {sessions[0].full_name} …")
     if tasks := await reader.find(Task, owner=user.name, state=OPEN):
         raise WrongState(
-            f"user {user.name} has {len(tasks)} tasks that have not ended: cancel them first, with "
+            f"user {user.name} has tasks that have not ended ({len(tasks)}): cancel them first, with "
             f"netvps task cancel {tasks[0].array} …"
         )

@@ -100,7 +100,9 @@ class OidcLogins:
         if isinstance(answer, LoginState):
             return answer
         person, now = person_of(answer, rules), self._clock()
-        async with self._store.write(person.name) as tx:
+        async with self._store.read() as reader:  # at the issuer, the name may be another one by now
+            known = await reader.get(ExternalAccount, account_key(rules.issuer, person.subject))
+        async with self._store.write(known.user if known else person.name) as tx:
             user = await self._user(tx, rules, person, key, now)
             for old in await tx.find(Credential, purpose=API, subject=user.name):
                 if old.title == API_KEY_TITLE and old.expired(now):

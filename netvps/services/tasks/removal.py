@@ -25,7 +25,7 @@ async def lose_tasks(tx: Transaction, runner: Runner, now: datetime, *, force: b
     running = [task for task in tasks if task.state in OPEN]
     if running and not force:
         raise WrongState(
-            f"runner {runner.name} runs {len(running)} tasks: wait until they end (netvps runner cordon {runner.name} "
+            f"runner {runner.name} has tasks ({len(running)}): wait until they end (netvps runner cordon {runner.name} "
             f"keeps others away), or cancel them; if the machine is lost: netvps runner rm --force {runner.name}",
             reason="RUNNER_HAS_TASKS",
         )

@@ -14,7 +14,7 @@ from netvps import exit_codes
 from netvps.cli.server import connect
 from netvps.domain.session.exec import Exit, Stderr
 from netvps.domain.session.session import SessionState
-from netvps.errors import Changed, NetvpsError, Unavailable
+from netvps.errors import Changed, NetvpsError, Unavailable, WrongState
 from tests.cli.conftest import Ran, Run
 from tests.cli.deploy.fake_services import FakeServices
 
@@ -49,6 +49,18 @@ def deploy(run: Run, tmp_path: Path) -> Run:
         return ran
 
     return deploy
+
+
+def test_a_service_whose_names_are_too_long_for_a_host_is_applied_without(
+    server: FakeServices, deploy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise WrongState("port 80 of shop-web.alice has no host")
+
+    monkeypatch.setattr(server, "get_url", refuse)
+    ran = deploy("apply", ONE)
+    assert (ran.code, [*server.sessions]) == (0, ["shop-web"])
+    assert "--shop-web" not in ran.out
 
 
 def test_a_new_service_is_created_routed_and_healthy_before_it_is_called_so(server: FakeServices, deploy: Run) -> None:

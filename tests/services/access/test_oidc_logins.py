@@ -73,8 +73,10 @@ async def test_the_first_login_makes_an_account_and_later_ones_are_the_same_user
     assert (await world.access.authenticate(secret)).user == "ann"
     assert credential.expire_time == world.clock() + oidc_logins.KEY_LIFE
     issuer.answer = {"sub": "8f3a", "preferred_username": "ann-married"}
+    before = await world.revision()
     again, _, _ = await finish(logins)  # the same account at the issuer, whatever it is called
     assert again == user
+    assert {change.actor for change in await world.store.changes(before, 99)} == {"ann"}
     await finish(logins, key(2))  # from another machine
     assert {each.fingerprint for each in await world.rows(SshKey, owner="ann")} == {
         *(key(1).fingerprint, key(2).fingerprint)

@@ -126,7 +126,7 @@ async def test_a_runner_that_is_removed_loses_its_tasks(lab: Lab) -> None:
     (again,) = await lab.tasks.create(ALICE, job(retries=1), 1)
     await lab.scheduler.place_all()
     await lab.say(once.id, TaskState.RUNNING)
-    with pytest.raises(WrongState, match="runs 2 tasks"):
+    with pytest.raises(WrongState, match=r"has tasks \(2\)"):
         await lab.world.runners.remove(ROOT, "lab1")
     await lab.world.runners.remove(ROOT, "lab1", force=True)
     lost = await lab.world.require(Task, once.id)
@@ -207,7 +207,7 @@ async def test_an_ended_task_is_removed_by_its_runner_after_three_days(lab: Lab)
 
 async def test_a_user_with_tasks_is_not_removed(lab: Lab) -> None:
     made = await lab.tasks.create(BOB, job(), 1)
-    with pytest.raises(WrongState, match="user bob has 1 tasks that have not ended"):
+    with pytest.raises(WrongState, match=r"user bob has tasks that have not ended \(1\)"):
         await lab.world.access.delete_user(ROOT, "bob")
     await lab.tasks.cancel(BOB, made[0].id)
     await lab.world.access.delete_user(ROOT, "bob")

@@ -166,9 +166,7 @@ class StreamedMetrics:
                 self._request(runner)
             await asyncio.sleep(_COALESCE)
 
-    async def _measure_elsewhere(
-        self, elsewhere: RunnersElsewhere, runner_uid: str, request: MetricsRequest
-    ) -> None:  # fmt: skip
+    async def _measure_elsewhere(self, elsewhere: RunnersElsewhere, runner_uid: str, request: MetricsRequest) -> None:
         while True:
             try:
                 async with closing(elsewhere.measure(runner_uid, request)) as reports:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from netvps.api.v1 import task_pb2 as pb
 from netvps.api.v1.task_pb2_grpc import TaskServiceServicer
 from netvps.domain.session.exec import Stderr
-from netvps.errors import NotPermitted, Unavailable
+from netvps.errors import NotFound, NotPermitted, Unavailable
 from netvps.rpc.client.streams import closing
 from netvps.rpc.convert import names
 from netvps.rpc.convert.task.tasks import (
@@ -74,6 +74,8 @@ class TaskServicer(TaskServiceServicer):
         task = await self._tasks.get(caller, asked.task_id)
         if not caller.sees(task.owner):
             raise NotPermitted(f"the log of task {task.id} is for its owner {task.owner} and admins")
+        if not task.runner and task.has_ended:
+            raise NotFound(f"task {task.id} has no log: {task.message}")
         if not task.runner:
             raise Unavailable(f"task {task.id} has no log yet: {task.message or 'it waits for a runner'}")
         pieces = self._logs.read(task.runner, "", asked.tail_lines, asked.follow, user=caller.user, task_id=task.id)

@@ -8,7 +8,7 @@ import pytest
 
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.task.spec import TaskSpec
-from netvps.errors import Unavailable
+from netvps.errors import NotFound
 
 if TYPE_CHECKING:
     from tests.rpc.site import Site
@@ -30,5 +30,5 @@ async def test_tasks_over_the_wire(site: Site) -> None:
     ended = await site.do(lambda client: client.cancel_tasks(array))
     assert [task.state for task in ended] == ["CANCELLED"] * 3
     assert await site.do(lambda client: client.wait_tasks(array)) == (ended, True)
-    with pytest.raises(Unavailable, match="has no log yet: cancelled before it was started"):
+    with pytest.raises(NotFound, match="has no log: cancelled before it was started"):
         await site.do(lambda client: [*client.read_task_logs(f"{array}-0")])
