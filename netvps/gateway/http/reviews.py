@@ -32,6 +32,8 @@ KEPT_SECONDS: Final = 5.0
 """For which a decision counts: what has an end of its own, such as an API key, is not reported."""
 _KEPT: Final = 4096
 """Maximum number of decisions."""
+MOVED_SECONDS: Final = 10.0
+"""For which a request goes on where its host leads to another session now: one that replaced the first."""
 _AT_ONCE: Final = 32
 """Questions to the control plane."""
 
@@ -111,7 +113,10 @@ class Reviews:
             self._tasks.start(self._review(admission, exchanges), name=f"review of requests to {admission.host}")
 
     async def _review(self, admission: Admission, exchanges: Collection[Exchange]) -> None:
-        """Breaks them unless they would be let through to the same port now; also if the control plane is silent."""
+        """Breaks them unless they would be let through to the same port now; also if the control plane is silent.
+
+        Where the host leads elsewhere, they get a moment to end by themselves.
+        """
         before = admission.request
         try:
             async with self._room:
@@ -119,6 +124,7 @@ class Reviews:
             if (now.session.uid, now.port) == (before.session.uid, before.port):
                 return
             reason = "the host leads elsewhere"
+            await asyncio.sleep(MOVED_SECONDS)
         except NetvpsError as error:
             reason = error.message
         for exchange in exchanges:

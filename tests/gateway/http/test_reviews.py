@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +62,37 @@ async def test_an_open_websocket_ends_with_the_url_that_let_it_through(world: Wo
     writer.write(b"x")
     assert await reader.readexactly(1) == b"x"
     listener("uid-alice")
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.read(), PATIENCE)
+
+
+async def test_what_is_open_at_a_replaced_session_has_a_moment_to_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = asyncio.Event()
+
+    async def wait(seconds: float) -> None:
+        assert seconds == reviews.MOVED_SECONDS
+        await over.wait()
+
+    await world.app(web_socket)
+    reader, writer = await world.connect()
+    writer.write(UPGRADE)
+    assert b" 101 " in await read_head(reader)
+    monkeypatch.setattr("netvps.gateway.http.reviews.asyncio.sleep", wait)
+    visit, asked = world.plane.visit, asyncio.Event()
+
+    async def visit_another(host: str, cookie: str, api_key: str) -> AdmittedRequest:
+        found = await visit(host, cookie, api_key)
+        asked.set()
+        return replace(found, session=replace(found.session, uid="uid-new"))
+
+    world.plane.visit = visit_another  # type: ignore[method-assign]
+    world.plane.url_listeners[0]("uid-alice")
+    await asyncio.wait_for(asked.wait(), PATIENCE)
+    writer.write(b"x")
+    assert await asyncio.wait_for(reader.readexactly(1), PATIENCE) == b"x"
+    over.set()
     with pytest.raises(ConnectionResetError):
         await asyncio.wait_for(reader.read(), PATIENCE)
 
